@@ -1,0 +1,1 @@
+export type { VjpContext, VjpRule } from './rule.js'

@@ -1,0 +1,92 @@
+/**
+ * What runs an attack. Attacks are written once against these two interfaces; a backend decides where the buffers live and whether
+ * the rule is a kernel of its own (CPU) or the end of the backward pass (CUDA).
+ *
+ * Shapes: images [n,C,H,W] float32 in [0,1]; per-sample vectors [n]. eps, alpha in pixel units.
+ */
+export interface Backend {
+  readonly name: 'cpu' | 'cuda' | 'sim'
+  /** One line for `signstep info` and the report: runtime, version, threads. */
+  readonly description: string
+  /** Compiles a joint graph (inputs images, labels[, targets]; outputs logits, loss, input_gradient). */
+  compile(graphs: ProgramGraphs, options: CompileOptions): Promise<Program>
+  dispose(): Promise<void>
+}
+
+export interface ProgramGraphs {
+  /** images → logits */
+  readonly forward: import('../graph/index.js').Graph
+  /** images, labels[, targets] → logits, loss [N], input_gradient */
+  readonly gradient: import('../graph/index.js').Graph
+}
+
+export interface CompileOptions {
+  /** The largest batch that will be asked for. */
+  readonly batch: number
+  readonly threads?: number
+}
+
+export interface Program {
+  readonly imageShape: readonly [number, number, number]
+  readonly classes: number
+  /** Logits [n, classes] of images in [0,1]. */
+  forward(images: Float32Array, count: number): Promise<Float32Array>
+  /** Copies a batch onto the device. `sampleIndices` key the random numbers, so that results do not depend on the batch split. */
+  begin(batch: AttackBatch): Promise<AttackState>
+  dispose(): Promise<void>
+}
+
+export interface AttackBatch {
+  readonly images: Float32Array
+  readonly labels: Int32Array
+  /** Target classes of a targeted loss. */
+  readonly targets?: Int32Array
+  readonly sampleIndices: Int32Array
+  readonly seed: number
+}
+
+/** Per-sample vectors accept one number for all. */
+export type PerSample = number | Float32Array
+
+export type StartRule =
+  | { readonly kind: 'clean' }
+  /** x0 + U(-scale·eps, scale·eps), clamped to [0,1]. RS-FGSM and PGD use scale 1, N-FGSM scale k. */
+  | { readonly kind: 'uniform'; readonly eps: PerSample; readonly scale: number; readonly restart: number }
+  /** Uniform in the L2 ball, or on its sphere; clamped to [0,1]. */
+  | { readonly kind: 'l2'; readonly eps: PerSample; readonly where: 'ball' | 'sphere'; readonly restart: number }
+
+/** The update applied to the iterate with the gradient just computed. `direction` −1 descends (targeted attacks). Always ends with a clamp to [0,1]. */
+export type StepRule =
+  /** x += direction·alpha·sign(g); with eps: projected onto the L∞ ball around x0. */
+  | { readonly kind: 'linf'; readonly alpha: PerSample; readonly eps?: PerSample; readonly direction: 1 | -1 }
+  /** x += direction·alpha·g/max(‖g‖₂,1e-12), projected onto the L2 ball around x0. */
+  | { readonly kind: 'l2'; readonly alpha: PerSample; readonly eps: PerSample; readonly direction: 1 | -1 }
+  /** m = decay·m + g/mean|g|; x += direction·alpha·sign(m), projected onto the L∞ ball (Dong et al. 2018). */
+  | { readonly kind: 'momentum'; readonly alpha: PerSample; readonly eps: PerSample; readonly decay: number; readonly direction: 1 | -1 }
+
+/** About the iterate at which the gradient was taken, that is before the rule moved it. All [n]. */
+export interface StepResult {
+  readonly loss: Float32Array
+  readonly predictions: Int32Array
+  /** Elements of the gradient that were NaN: they moved nothing. */
+  readonly nanGradients: Int32Array
+  /** 1 where the whole gradient of the sample was zero. */
+  readonly zeroGradients: Uint8Array
+}
+
+/** One batch under attack; lives on the device. */
+export interface AttackState {
+  readonly count: number
+  start(rule: StartRule): Promise<void>
+  /** One gradient at the current iterate, then the rule. Rejects with AbortedError before work starts if `signal` is aborted. */
+  step(rule: StepRule, signal?: AbortSignal): Promise<StepResult>
+  /** Loss and predictions of the current iterate; logits [n, classes]. */
+  score(signal?: AbortSignal): Promise<{ loss: Float32Array; predictions: Int32Array; logits: Float32Array }>
+  /** The current iterate [n,C,H,W], a copy. */
+  images(): Promise<Float32Array>
+  /** The gradient at the current iterate [n,C,H,W], without moving it. */
+  gradient(signal?: AbortSignal): Promise<Float32Array>
+  /** Keeps only these rows (ascending positions in the batch), for samples that are finished. */
+  keep(rows: Int32Array): Promise<void>
+  dispose(): Promise<void>
+}

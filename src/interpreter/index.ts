@@ -1,0 +1,1 @@
+export type { NdArray } from './nd-array.js'
