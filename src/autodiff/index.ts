@@ -1,1 +1,2 @@
+export type { LossName } from './loss-name.js'
 export type { VjpContext, VjpRule } from './rule.js'

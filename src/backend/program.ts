@@ -62,7 +62,13 @@ export type StepRule =
   /** x += direction·alpha·g/max(‖g‖₂,1e-12), projected onto the L2 ball around x0. */
   | { readonly kind: 'l2'; readonly alpha: PerSample; readonly eps: PerSample; readonly direction: 1 | -1 }
   /** m = decay·m + g/mean|g|; x += direction·alpha·sign(m), projected onto the L∞ ball (Dong et al. 2018). */
-  | { readonly kind: 'momentum'; readonly alpha: PerSample; readonly eps: PerSample; readonly decay: number; readonly direction: 1 | -1 }
+  | {
+      readonly kind: 'momentum'
+      readonly alpha: PerSample
+      readonly eps: PerSample
+      readonly decay: number
+      readonly direction: 1 | -1
+    }
 
 /** About the iterate at which the gradient was taken, that is before the rule moved it. All [n]. */
 export interface StepResult {

@@ -34,7 +34,13 @@ export class Node {
   readonly outputs: readonly Value[]
   readonly attributes: Attributes
 
-  constructor(op: string, name: string, inputs: (Value | undefined)[], outputs: readonly Value[], attributes: Attributes) {
+  constructor(
+    op: string,
+    name: string,
+    inputs: (Value | undefined)[],
+    outputs: readonly Value[],
+    attributes: Attributes,
+  ) {
     this.op = op
     this.name = name
     this.inputs = inputs

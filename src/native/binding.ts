@@ -4,13 +4,58 @@
  */
 export interface Kernels {
   /** out = clamp(x0 + (2u − 1)·scale·eps, 0, 1), u from Philox4x32-10 keyed by (seed, sampleIndex, restart, element). */
-  startUniform(out: Float32Array, x0: Float32Array, eps: Float32Array, scale: number, seed: bigint, sampleIndices: Int32Array, restart: number): void
-  startL2(out: Float32Array, x0: Float32Array, eps: Float32Array, sphere: boolean, seed: bigint, sampleIndices: Int32Array, restart: number): void
+  startUniform(
+    out: Float32Array,
+    x0: Float32Array,
+    eps: Float32Array,
+    scale: number,
+    seed: bigint,
+    sampleIndices: Int32Array,
+    restart: number,
+  ): void
+  startL2(
+    out: Float32Array,
+    x0: Float32Array,
+    eps: Float32Array,
+    sphere: boolean,
+    seed: bigint,
+    sampleIndices: Int32Array,
+    restart: number,
+  ): void
   /** In place: x = clamp(project(x + direction·alpha·sign(g))). eps < 0 means no projection. Returns nothing; counts go to `nan` [n] and `zero` [n]. */
-  stepLinf(x: Float32Array, x0: Float32Array, g: Float32Array, alpha: Float32Array, eps: Float32Array, direction: number, nan: Int32Array, zero: Uint8Array): void
-  stepL2(x: Float32Array, x0: Float32Array, g: Float32Array, alpha: Float32Array, eps: Float32Array, direction: number, nan: Int32Array, zero: Uint8Array): void
+  stepLinf(
+    x: Float32Array,
+    x0: Float32Array,
+    g: Float32Array,
+    alpha: Float32Array,
+    eps: Float32Array,
+    direction: number,
+    nan: Int32Array,
+    zero: Uint8Array,
+  ): void
+  stepL2(
+    x: Float32Array,
+    x0: Float32Array,
+    g: Float32Array,
+    alpha: Float32Array,
+    eps: Float32Array,
+    direction: number,
+    nan: Int32Array,
+    zero: Uint8Array,
+  ): void
   /** momentum (in place) = decay·momentum + g/mean|g|, then the L∞ step along its sign. */
-  stepMomentum(x: Float32Array, x0: Float32Array, g: Float32Array, momentum: Float32Array, alpha: Float32Array, eps: Float32Array, decay: number, direction: number, nan: Int32Array, zero: Uint8Array): void
+  stepMomentum(
+    x: Float32Array,
+    x0: Float32Array,
+    g: Float32Array,
+    momentum: Float32Array,
+    alpha: Float32Array,
+    eps: Float32Array,
+    decay: number,
+    direction: number,
+    nan: Int32Array,
+    zero: Uint8Array,
+  ): void
   /** Per-sample norms of a − b: linf [n], l2 [n]. */
   distances(a: Float32Array, b: Float32Array, linf: Float32Array, l2: Float32Array): void
   setThreads(count: number): void
@@ -24,7 +69,14 @@ export interface Binding extends Kernels {
   /** Forces a lesser instruction set, for tests. Throws if the processor lacks it. */
   setInstructionSet(name: string): void
   /** The same step on the device's job thread, so that the event loop stays free; cancel() is polled between samples. */
-  stepLinfAsync(x: Float32Array, x0: Float32Array, g: Float32Array, alpha: Float32Array, eps: Float32Array, direction: number): { promise: Promise<void>; cancel(): void }
+  stepLinfAsync(
+    x: Float32Array,
+    x0: Float32Array,
+    g: Float32Array,
+    alpha: Float32Array,
+    eps: Float32Array,
+    direction: number,
+  ): { promise: Promise<void>; cancel(): void }
   /** The C function table, a type-tagged External, for other addons. */
   readonly capi: object
 }

@@ -90,7 +90,11 @@ export function tensorFromNumbers(dtype: DType, shape: readonly number[], number
 }
 
 export function float32Tensor(shape: readonly number[], values: ArrayLike<number>): Tensor {
-  return { dtype: 'float32', shape: [...shape], data: values instanceof Float32Array ? values : Float32Array.from(values) }
+  return {
+    dtype: 'float32',
+    shape: [...shape],
+    data: values instanceof Float32Array ? values : Float32Array.from(values),
+  }
 }
 
 export function int64Tensor(values: readonly number[], shape: readonly number[] = [values.length]): Tensor {
