@@ -1,4 +1,11 @@
 export {
+  type BatchOutcome,
+  type EvaluateOptions,
+  type EvaluateProgress,
+  type Evaluation,
+  evaluate,
+} from './evaluate.js'
+export {
   type AttackOutcome,
   type Environment,
   type EvaluationResult,

@@ -1,0 +1,85 @@
+import type { AttackSpec } from '../attack/index.js'
+import { openDataset } from '../data/index.js'
+import { AbortedError } from '../errors/index.js'
+import { evaluate } from '../evaluate/index.js'
+import { loadModel, type ModelOptions } from '../model/index.js'
+import { RunFolder, renderTable } from '../report/index.js'
+import { interruptible } from './interrupt.js'
+import { createProgress } from './progress.js'
+
+export interface RunOptions extends ModelOptions {
+  readonly data: string
+  readonly resize?: number | readonly [number, number]
+  readonly crop?: readonly [number, number]
+  readonly limit?: number
+  readonly batch: number | 'auto'
+  readonly seed: number
+  readonly out?: string
+  readonly quiet?: boolean
+  readonly json?: boolean
+  readonly attacks: readonly AttackSpec[]
+  readonly attackErrors: boolean
+  readonly saveAdversarial: boolean
+}
+
+/** What `attack` and `evaluate` share: model, data, the run itself, its folder, the table on stdout. Resolves with the exit code. */
+export async function runEvaluation(path: string, options: RunOptions): Promise<number> {
+  const progress = createProgress(options.quiet === true)
+  const interrupt = interruptible()
+  const { signal } = interrupt
+  const { preprocess, mean, std, scale, channelOrder, inputSize, device, threads } = options
+  await using model = await loadModel(path, { preprocess, mean, std, scale, channelOrder, inputSize, device, threads })
+  const { resize, crop, limit } = options
+  await using dataset = await openDataset(options.data, { resize, crop, limit, imageShape: model.imageShape })
+  const folder =
+    options.out === undefined
+      ? undefined
+      : await RunFolder.create(options.out, {
+          attacks: options.attacks,
+          imageShape: model.imageShape,
+          saveAdversarial: options.saveAdversarial,
+          file: (index) => dataset.file(index),
+        })
+  try {
+    const { result, examples } = await evaluate(model, dataset, {
+      attacks: options.attacks,
+      attackErrors: options.attackErrors,
+      batch: options.batch === 'auto' ? undefined : options.batch,
+      seed: options.seed,
+      command: commandLine(),
+      signal,
+      onBatch: (batch) => folder?.append(batch),
+      onProgress: ({ samples, total, attack, cleanAccuracy, robustAccuracy, step, fraction }) => {
+        const parts = [`${samples}/${total} images`, attack]
+        if (step) parts.push(`step ${step.step}/${step.steps}`, `loss ${step.meanLoss.toFixed(3)}`)
+        parts.push(`clean ${(100 * cleanAccuracy).toFixed(1)} %`)
+        if (robustAccuracy !== undefined) parts.push(`robust ${(100 * robustAccuracy).toFixed(1)} %`)
+        progress.update(fraction, parts.join(', '))
+      },
+    })
+    await folder?.finish(result, examples)
+    progress.finish()
+    if (options.json) process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
+    else process.stdout.write(renderTable(result))
+    for (const warning of result.warnings) process.stderr.write(`signstep: warning: ${warning}\n`)
+    if (folder && !options.json) process.stdout.write(`\nReport: ${folder.path.replace(/\/$/, '')}/report.html\n`)
+    return 0
+  } catch (error) {
+    progress.finish()
+    await folder?.abandon()
+    if (!(error instanceof AbortedError)) throw error
+    const kept = folder ? `; what was measured is in ${folder.path} (samples.csv, metrics.jsonl)` : ''
+    process.stderr.write(`signstep: interrupted${kept}\n`)
+    return interrupt.exitCode()
+  } finally {
+    interrupt.release()
+  }
+}
+
+/** The command as one would type it again. */
+function commandLine(): string {
+  const quoted = process.argv
+    .slice(2)
+    .map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`))
+  return `signstep ${quoted.join(' ')}`
+}

@@ -1,0 +1,263 @@
+import type { AttackProgress, AttackResult, AttackSpec } from '../attack/index.js'
+import { batches, checkLabels, type Dataset } from '../data/index.js'
+import { OptionError, throwIfAborted } from '../errors/index.js'
+import type { Model } from '../model/index.js'
+import { describeEnvironment } from './environment.js'
+import { type AttackOutcome, type EvaluationResult, type Example, proportion } from './result.js'
+import { warnings } from './warnings.js'
+
+export interface EvaluateOptions {
+  /** One entry an attack and ε. */
+  readonly attacks: readonly AttackSpec[]
+  /** Images per pass through the model. Default 64, or what 256 MiB of images allow. */
+  readonly batch?: number
+  readonly seed?: number
+  /** Attack samples that are wrong on the clean image too. Their verdict is "broken" either way. Default false. */
+  readonly attackErrors?: boolean
+  /** How many pictures to keep for the report. Default 8. */
+  readonly examples?: number
+  /** The command to repeat the run, for the report. */
+  readonly command?: string
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: EvaluateProgress) => void
+  /** Sees every batch once all attacks are through with it, before the next is read: the place to write results as they come. */
+  readonly onBatch?: (batch: BatchOutcome) => Promise<void> | void
+}
+
+export interface EvaluateProgress {
+  readonly samples: number
+  readonly total: number
+  readonly attack: string
+  readonly cleanAccuracy: number
+  /** Of the attack at work, over the samples it has finished. */
+  readonly robustAccuracy: number | undefined
+  readonly step?: AttackProgress
+  /** Share of all work that is done, counted in gradients and forward passes. */
+  readonly fraction: number
+}
+
+/** One batch of the set with the verdict of every attack. */
+export interface BatchOutcome {
+  readonly indices: Int32Array
+  readonly images: Float32Array
+  readonly labels: Int32Array
+  readonly cleanPredictions: Int32Array
+  readonly attacks: readonly {
+    readonly spec: AttackSpec
+    /** 1 where the sample was right on the clean image and is still right. */
+    readonly robust: Uint8Array
+    /** Positions in this batch of the rows of `result`. */
+    readonly rows: Int32Array
+    readonly result: AttackResult
+  }[]
+}
+
+export interface Evaluation {
+  readonly result: EvaluationResult
+  readonly examples: readonly Example[]
+}
+
+/**
+ * Clean and robust accuracy of a model over a data set. Robust accuracy is the share of all samples that are classified right
+ * before and after the attack (RobustBench's convention: clean errors count as broken). The set is streamed: one batch and what is
+ * decoded ahead of it are in memory.
+ */
+export async function evaluate(model: Model, dataset: Dataset, options: EvaluateOptions): Promise<Evaluation> {
+  const started = new Date()
+  const { attacks, seed = 0, signal } = options
+  const names = new Set(attacks.map((spec) => `${spec.name} ${spec.eps}`))
+  if (names.size < attacks.length)
+    throw new OptionError('OPTION_INVALID', 'the same attack is asked for twice at one eps', { subject: 'attacks' })
+  checkLabels(dataset, model.classes)
+  const batch = options.batch ?? defaultBatch(model.imageShape)
+  const per = model.imageShape[0] * model.imageShape[1] * model.imageShape[2]
+  const total = dataset.length
+  const tallies = attacks.map((spec) => new Tally(spec))
+  const chooser = new ExampleChooser(options.examples ?? 8, model.imageShape)
+  const work = 1 + attacks.reduce((sum, spec) => sum + passes(spec), 0)
+  let seen = 0
+  let cleanRight = 0
+  let cleanSeconds = 0
+  let workDone = 0
+
+  for await (const { indices, images, labels } of batches(dataset, { batch, signal })) {
+    throwIfAborted(signal, 'the evaluation')
+    const n = labels.length
+    const begun = performance.now()
+    const cleanPredictions = await model.predict(images, { signal })
+    cleanSeconds += (performance.now() - begun) / 1000
+    const rows = Int32Array.from(labels.keys()).filter((i) => options.attackErrors || cleanPredictions[i] === labels[i])
+    for (let i = 0; i < n; i++) if (cleanPredictions[i] === labels[i]) cleanRight++
+    const subset = { images: takeRows(images, rows, per), labels: labels.filter((_, i) => rows.includes(i)) }
+    const outcome: BatchOutcome['attacks'][number][] = []
+    for (const [a, spec] of attacks.entries()) {
+      const tally = tallies[a]
+      const report = (step?: AttackProgress): void =>
+        options.onProgress?.({
+          samples: seen,
+          total,
+          attack: spec.name,
+          cleanAccuracy: cleanRight / (seen + n),
+          robustAccuracy: tally.seen === 0 ? undefined : tally.robust / tally.seen,
+          step,
+          fraction: Math.min(
+            1,
+            (workDone + (step === undefined ? 0 : n * passes(spec) * progressOf(step))) / (work * total),
+          ),
+        })
+      report()
+      const start = performance.now()
+      const result = await spec.run(model, subset.images, subset.labels, {
+        seed,
+        sampleIndices: Int32Array.from(rows, (i) => indices[i]),
+        signal,
+        onProgress: report,
+      })
+      const robust = new Uint8Array(n)
+      for (const [k, i] of rows.entries())
+        robust[i] = cleanPredictions[i] === labels[i] && result.success[k] === 0 ? 1 : 0
+      tally.add(n, robust, result, (performance.now() - start) / 1000, cleanPredictions, labels)
+      outcome.push({ spec, robust, rows, result })
+      workDone += n * passes(spec)
+    }
+    chooser.offer(dataset, { indices, images, labels, cleanPredictions, attacks: outcome })
+    await options.onBatch?.({ indices, images, labels, cleanPredictions, attacks: outcome })
+    seen += n
+    workDone += n
+  }
+
+  const outcomes = tallies.map((tally) => tally.outcome())
+  const clean = { ...proportion(cleanRight, seen), seconds: cleanSeconds }
+  const { preprocess } = model
+  const result: EvaluationResult = {
+    schema: 1,
+    command: options.command ?? '',
+    started: started.toISOString(),
+    model: { file: model.file, sha256: model.sha256, input: model.imageShape, classes: model.classes, preprocess },
+    data: { path: dataset.name, classes: dataset.classes },
+    samples: seen,
+    seed,
+    batch,
+    clean,
+    attacks: outcomes,
+    environment: describeEnvironment(model),
+    warnings: warnings(model, clean.accuracy, outcomes),
+  }
+  return { result, examples: chooser.chosen }
+}
+
+/** 64 images, fewer where they are large: the buffers of a batch (image, start, gradient, momentum) stay under 256 MiB. */
+function defaultBatch([c, h, w]: readonly [number, number, number]): number {
+  return Math.max(1, Math.min(64, Math.floor((256 * 2 ** 20) / (c * h * w * 4 * 16))))
+}
+
+/** Passes through the model that one sample costs: a gradient counts as three forwards. */
+const passes = (spec: AttackSpec): number => 1 + 3 * spec.steps * spec.restarts
+const progressOf = (step: AttackProgress): number =>
+  (step.restart * step.steps + step.step) / (step.restarts * step.steps)
+
+function takeRows(images: Float32Array, rows: Int32Array, per: number): Float32Array {
+  const out = new Float32Array(rows.length * per)
+  for (const [k, i] of rows.entries()) out.set(images.subarray(i * per, (i + 1) * per), k * per)
+  return out
+}
+
+/** Adds up one attack over the batches. */
+class Tally {
+  seen = 0
+  robust = 0
+  private readonly spec: AttackSpec
+  private seconds = 0
+  private gradientCalls = 0
+  private lossSum = 0
+  private attacked = 0
+  private nanGradients = 0
+  private zeroGradients = 0
+  private readonly curve: Float64Array
+
+  constructor(spec: AttackSpec) {
+    this.spec = spec
+    this.curve = new Float64Array(spec.steps + 1)
+  }
+
+  add(
+    n: number,
+    robust: Uint8Array,
+    result: AttackResult,
+    seconds: number,
+    predictions: Int32Array,
+    labels: Int32Array,
+  ): void {
+    this.seen += n
+    for (const flag of robust) this.robust += flag
+    this.seconds += seconds
+    this.gradientCalls += result.gradientCalls
+    this.nanGradients += result.nanGradients
+    this.zeroGradients += result.zeroGradients
+    this.attacked += result.loss.length
+    for (const loss of result.loss) this.lossSum += loss
+    if (result.correctAfterStep !== undefined && result.loss.length > 0 && predictions.length === labels.length)
+      for (const [k, count] of result.correctAfterStep.entries()) this.curve[k] += count
+  }
+
+  outcome(): AttackOutcome {
+    const { spec, seen, robust, seconds } = this
+    return {
+      name: spec.name,
+      norm: spec.norm,
+      eps: spec.eps,
+      steps: spec.steps,
+      restarts: spec.restarts,
+      robustAccuracy: seen === 0 ? Number.NaN : robust / seen,
+      robust: proportion(robust, seen),
+      gradientCalls: this.gradientCalls,
+      seconds,
+      imagesPerSecond: seconds === 0 ? 0 : seen / seconds,
+      meanLoss: this.attacked === 0 ? Number.NaN : this.lossSum / this.attacked,
+      nanGradients: this.nanGradients,
+      zeroGradients: this.zeroGradients,
+      ...(spec.steps > 1 && { stepsCurve: Array.from(this.curve, (count) => count / seen) }),
+    }
+  }
+}
+
+/** Keeps the first samples of each attack's successes, one attack after the other, so that the report shows what fooled the model. */
+class ExampleChooser {
+  readonly chosen: Example[] = []
+  private readonly limit: number
+  private readonly shape: readonly [number, number, number]
+
+  constructor(limit: number, shape: readonly [number, number, number]) {
+    this.limit = limit
+    this.shape = shape
+  }
+
+  offer(dataset: Dataset, { indices, images, labels, cleanPredictions, attacks }: BatchOutcome): void {
+    const per = this.shape[0] * this.shape[1] * this.shape[2]
+    for (const { spec, rows, result } of attacks) {
+      const mine = this.chosen.filter(({ attack, eps }) => attack === spec.name && eps === spec.eps).length
+      let room = Math.max(1, Math.floor(this.limit / attacks.length)) - mine
+      const labelsShown = new Set(this.chosen.map(({ label }) => label))
+      for (const [k, i] of rows.entries()) {
+        if (room <= 0 || this.chosen.length >= this.limit) break
+        if (cleanPredictions[i] !== labels[i] || result.success[k] === 0) continue
+        // A class that was shown already waits while there are classes that were not.
+        if (labelsShown.has(labels[i]) && labelsShown.size < Math.min(this.limit, new Set(labels).size)) continue
+        labelsShown.add(labels[i])
+        room--
+        this.chosen.push({
+          index: indices[i],
+          file: dataset.file(indices[i]),
+          shape: this.shape,
+          clean: images.slice(i * per, (i + 1) * per),
+          adversarial: result.images.slice(k * per, (k + 1) * per),
+          label: labels[i],
+          cleanPrediction: cleanPredictions[i],
+          prediction: result.predictions[k],
+          attack: spec.name,
+          eps: spec.eps,
+        })
+      }
+    }
+  }
+}

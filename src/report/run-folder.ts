@@ -1,0 +1,201 @@
+import { createWriteStream, type WriteStream } from 'node:fs'
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createNpzWriter, type NpzWriter } from '../data/index.js'
+import { SignstepError } from '../errors/index.js'
+import type { BatchOutcome, EvaluationResult, Example } from '../evaluate/index.js'
+import { renderReport } from './html.js'
+
+const OURS = new Set(['result.json', 'samples.csv', 'metrics.jsonl', 'report.html', 'adversarial'])
+
+export interface RunFolderOptions {
+  /** Column names and file names of the attacks, in the order of the run. */
+  readonly attacks: readonly { readonly name: string; readonly eps: number }[]
+  readonly imageShape: readonly [number, number, number]
+  readonly saveAdversarial: boolean
+  /** Names the source of a sample. */
+  readonly file: (index: number) => string
+}
+
+/**
+ * The folder of one run. samples.csv and metrics.jsonl grow line by line as batches finish, so a killed run leaves what it had
+ * measured; result.json, report.html and the .npz files appear whole at the end (temporary name, fsync, rename).
+ */
+export class RunFolder {
+  readonly path: string
+  private readonly options: RunFolderOptions
+  private readonly samples: WriteStream
+  private readonly metrics: WriteStream
+  private readonly archives: readonly NpzWriter[]
+
+  private constructor(path: string, options: RunFolderOptions, archives: readonly NpzWriter[]) {
+    this.path = path
+    this.options = options
+    this.archives = archives
+    this.samples = createWriteStream(join(path, 'samples.csv'))
+    this.metrics = createWriteStream(join(path, 'metrics.jsonl'))
+  }
+
+  /** Makes the folder, or takes one that is empty or holds an earlier run, whose files it replaces. */
+  static async create(path: string, options: RunFolderOptions): Promise<RunFolder> {
+    try {
+      await mkdir(path, { recursive: true })
+      const foreign = (await readdir(path)).filter((name) => !OURS.has(name))
+      if (foreign.length > 0)
+        throw new SignstepError('OUTPUT_FAILED', 'the folder holds other files', {
+          subject: path,
+          expected: 'a new or empty folder, or one of an earlier run',
+          found: foreign.slice(0, 3).join(', '),
+          cure: 'Give another --out.',
+        })
+      for (const name of OURS) await rm(join(path, name), { recursive: true, force: true })
+      const archives: NpzWriter[] = []
+      if (options.saveAdversarial) {
+        await mkdir(join(path, 'adversarial'))
+        for (const { name, eps } of options.attacks)
+          archives.push(
+            await createNpzWriter(join(path, 'adversarial', `${name}-${epsLabel(eps).replace('/', '_')}.npz`)),
+          )
+      }
+      const folder = new RunFolder(path, options, archives)
+      const columns = options.attacks.map(({ name, eps }) => `${name}@${epsLabel(eps)}`)
+      await folder.write(folder.samples, `index,file,label,clean${columns.map((name) => `,${name}`).join('')}\n`)
+      return folder
+    } catch (error) {
+      throw asOutputError(error, path)
+    }
+  }
+
+  /** Appends the verdicts (1 = still right) and a line of running metrics; with saved adversarials, their rows. */
+  async append(batch: BatchOutcome): Promise<void> {
+    const { indices, labels, cleanPredictions, attacks, images } = batch
+    const lines: string[] = []
+    for (let i = 0; i < labels.length; i++) {
+      const verdicts = attacks.map(({ robust }) => `,${robust[i]}`).join('')
+      lines.push(
+        `${indices[i]},${csvField(this.options.file(indices[i]))},${labels[i]},${cleanPredictions[i] === labels[i] ? 1 : 0}${verdicts}\n`,
+      )
+    }
+    const metric = {
+      time: new Date().toISOString(),
+      samples: labels.length,
+      clean: count(cleanPredictions, (p, i) => p === labels[i]),
+      attacks: attacks.map(({ spec, robust, result }) => ({
+        name: spec.name,
+        eps: spec.eps,
+        robust: count(robust, (flag) => flag === 1),
+        attacked: result.loss.length,
+        meanLoss: result.loss.length === 0 ? null : result.loss.reduce((a, b) => a + b, 0) / result.loss.length,
+        gradientCalls: result.gradientCalls,
+      })),
+    }
+    try {
+      await this.write(this.samples, lines.join(''))
+      await this.write(this.metrics, `${JSON.stringify(metric)}\n`)
+      const [c, h, w] = this.options.imageShape
+      const per = c * h * w
+      for (const [a, archive] of this.archives.entries()) {
+        const { rows, result } = attacks[a]
+        const clean = new Float32Array(rows.length * per)
+        for (const [k, i] of rows.entries()) clean.set(images.subarray(i * per, (i + 1) * per), k * per)
+        await archive.append({
+          images: { data: result.images, shape: [rows.length, c, h, w] },
+          clean: { data: clean, shape: [rows.length, c, h, w] },
+          labels: { data: BigInt64Array.from(rows, (i) => BigInt(labels[i])), shape: [rows.length] },
+          predictions: { data: BigInt64Array.from(result.predictions, BigInt), shape: [rows.length] },
+          success: { data: result.success, shape: [rows.length] },
+          loss: { data: result.loss, shape: [rows.length] },
+          linf: { data: result.linf, shape: [rows.length] },
+          l2: { data: result.l2, shape: [rows.length] },
+        })
+      }
+    } catch (error) {
+      throw asOutputError(error, this.path)
+    }
+  }
+
+  /** Writes result.json and report.html and closes the rest. */
+  async finish(result: EvaluationResult, examples: readonly Example[]): Promise<void> {
+    try {
+      for (const archive of this.archives) await archive.finish()
+      await this.close()
+      await writeAtomically(join(this.path, 'result.json'), `${JSON.stringify(result, null, 2)}\n`)
+      await writeAtomically(join(this.path, 'report.html'), renderReport(result, examples))
+    } catch (error) {
+      throw asOutputError(error, this.path)
+    }
+  }
+
+  /** Ends an interrupted run: what was measured stays in samples.csv and metrics.jsonl, unfinished archives go. */
+  async abandon(): Promise<void> {
+    for (const archive of this.archives) await archive.discard()
+    await this.close()
+  }
+
+  private async close(): Promise<void> {
+    await Promise.all([this.samples, this.metrics].map((stream) => new Promise<void>((done) => stream.end(done))))
+  }
+
+  private write(stream: WriteStream, text: string): Promise<void> {
+    return new Promise((done, fail) => {
+      const failed = (error: Error): void => fail(error)
+      stream.once('error', failed)
+      stream.write(text, (error) => {
+        stream.off('error', failed)
+        if (error) fail(error)
+        else done()
+      })
+    })
+  }
+}
+
+/** 0.01568… → `4/255`; radii that are no multiple of 1/255 stay decimal. */
+export function epsLabel(eps: number): string {
+  const steps = eps * 255
+  return Math.abs(steps - Math.round(steps)) < 1e-4 && steps > 0.5
+    ? `${Math.round(steps)}/255`
+    : String(Number(eps.toPrecision(6)))
+}
+
+export async function writeAtomically(path: string, text: string): Promise<void> {
+  const temporary = `${path}.part`
+  try {
+    const file = await open(temporary, 'w')
+    try {
+      await file.writeFile(text)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(temporary, path)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw asOutputError(error, path)
+  }
+}
+
+function asOutputError(error: unknown, path: string): unknown {
+  if (error instanceof SignstepError) return error
+  const cause = error as NodeJS.ErrnoException
+  const cures: Record<string, string> = {
+    ENOSPC: 'Free some space, or give another --out.',
+    EACCES: 'Give a folder you may write to.',
+    EROFS: 'Give a folder you may write to.',
+    ENOTDIR: 'Give a folder, not a file.',
+    EEXIST: 'Give a folder, not a file.',
+  }
+  if (cause.code === undefined) return error
+  return new SignstepError('OUTPUT_FAILED', `cannot be written (${cause.message})`, {
+    subject: path,
+    cure: cures[cause.code],
+    cause,
+  })
+}
+
+function count<T extends Int32Array | Uint8Array>(array: T, test: (value: number, i: number) => boolean): number {
+  let total = 0
+  for (let i = 0; i < array.length; i++) if (test(array[i], i)) total++
+  return total
+}
+
+const csvField = (text: string): string => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text)
