@@ -1,3 +1,4 @@
+export { epsLabel } from './eps-label.js'
 export { renderReport } from './html.js'
-export { epsLabel, RunFolder, type RunFolderOptions, writeAtomically } from './run-folder.js'
+export { RunFolder, type RunFolderOptions, writeAtomically } from './run-folder.js'
 export { renderTable } from './table.js'

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { createNpzWriter, type NpzWriter } from '../data/index.js'
 import { SignstepError } from '../errors/index.js'
 import type { BatchOutcome, EvaluationResult, Example } from '../evaluate/index.js'
+import { epsLabel } from './eps-label.js'
 import { renderReport } from './html.js'
 
 const OURS = new Set(['result.json', 'samples.csv', 'metrics.jsonl', 'report.html', 'adversarial'])
@@ -147,14 +148,6 @@ export class RunFolder {
       })
     })
   }
-}
-
-/** 0.01568… → `4/255`; radii that are no multiple of 1/255 stay decimal. */
-export function epsLabel(eps: number): string {
-  const steps = eps * 255
-  return Math.abs(steps - Math.round(steps)) < 1e-4 && steps > 0.5
-    ? `${Math.round(steps)}/255`
-    : String(Number(eps.toPrecision(6)))
 }
 
 export async function writeAtomically(path: string, text: string): Promise<void> {

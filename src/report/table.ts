@@ -1,5 +1,5 @@
 import type { EvaluationResult, Proportion } from '../evaluate/index.js'
-import { epsLabel } from './run-folder.js'
+import { epsLabel } from './eps-label.js'
 
 /** The result as a plain text table for a terminal: clean accuracy, then a line an attack and ε. */
 export function renderTable(result: EvaluationResult): string {
