@@ -1,0 +1,49 @@
+import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { onTestFinished } from 'vitest'
+
+export const root = fileURLToPath(new URL('../..', import.meta.url))
+export const demo = (name: string): string => join(root, 'examples/demo', name)
+/** Preprocessing of the demo models, which keep it outside the file. */
+export const demoPreprocess = ['--mean', '0.5,0.5,0.5', '--std', '0.25,0.25,0.25']
+
+export interface CliResult {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs the built command line to its end; `during` sees the child while it runs. */
+export function cli(
+  args: readonly string[],
+  options: { cwd?: string; env?: Record<string, string>; during?: (child: ReturnType<typeof spawn>) => void } = {},
+): Promise<CliResult> {
+  const child = spawn(process.execPath, [join(root, 'dist/cli/main.js'), ...args], {
+    cwd: options.cwd ?? root,
+    env: { ...process.env, ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  let stdout = ''
+  let stderr = ''
+  child.stdout.on('data', (chunk) => {
+    stdout += chunk
+  })
+  child.stderr.on('data', (chunk) => {
+    stderr += chunk
+  })
+  options.during?.(child)
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (code) => resolve({ code, stdout, stderr }))
+  })
+}
+
+/** A folder of its own for the running test, removed when it ends. */
+export function scratch(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'signstep-test-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
