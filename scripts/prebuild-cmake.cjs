@@ -1,0 +1,16 @@
+#!/usr/bin/env node
+// prebuildify calls this in place of node-gyp: `rebuild --target=… --devdir=… --arch=x64 --release`. It packs what then lies in
+// build/Release: the addon and, beside it, the core library.
+const { execFileSync } = require('node:child_process')
+const { rmSync } = require('node:fs')
+
+const arch = (process.argv.find((argument) => argument.startsWith('--arch=')) ?? `--arch=${process.arch}`).slice(
+  '--arch='.length,
+)
+const config = process.argv.includes('--debug') ? 'Debug' : 'Release'
+rmSync(`build/${config}`, { recursive: true, force: true })
+execFileSync(
+  process.execPath,
+  [require.resolve('cmake-js/bin/cmake-js'), 'rebuild', '--out', 'build/cmake', '--config', config, '--arch', arch],
+  { stdio: 'inherit' },
+)

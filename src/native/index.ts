@@ -1,0 +1,2 @@
+export type { Binding, Kernels } from './binding.js'
+export { loadNative, nativePath } from './load.js'
