@@ -1,4 +1,6 @@
 export { type DecodeOptions, decodeModel } from './decode.js'
 export { bytesOf, dtypeOf, onnxTypeOf } from './element-types.js'
+export { encodeModel } from './encode.js'
 export { type Attribute, type OnnxGraph, type OnnxModel, type OnnxNode, type OnnxValueInfo, OPSET } from './model.js'
 export { readModel } from './read-model.js'
+export { type WriteOptions, writeModel } from './write-model.js'
