@@ -5,6 +5,7 @@ import { loadExternalData } from './external-data.js'
 import { inlineFunctions } from './functions.js'
 import { readMessage } from './message-reader.js'
 import { type OnnxModel, OPSET } from './model.js'
+import { nameNodesApart } from './names.js'
 import { orderNodes } from './order.js'
 import { type ModelProto, modelSchema } from './schema.js'
 import { OLDEST_OPSET, upgradeGraph } from './upgrade/index.js'
@@ -46,6 +47,7 @@ export async function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}
   constantsToInitialisers(graph, source.name)
   upgradeGraph(graph, source.name)
   orderNodes(graph, source.name)
+  for (const inner of graph.nested()) nameNodesApart(inner)
   return {
     graph: graph.finish(),
     producer: [proto.producerName, proto.producerVersion].filter(Boolean).join(' '),

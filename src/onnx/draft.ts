@@ -86,13 +86,13 @@ export function draftGraph(proto: GraphProto, opset: number, source: Source): Dr
   graph.inputs = proto.input.filter((info) => !graph.initialisers.has(info.name ?? '')).map((i) => valueInfo(i, source))
   graph.outputs = proto.output.map((info) => valueInfo(info, source))
   for (const { name, shape } of [...graph.inputs, ...graph.outputs]) if (shape) graph.ranks.set(name, shape.length)
-  graph.nodes = proto.node.map((node, index) => draftNode(node, index, opset, source))
+  graph.nodes = proto.node.map((node) => draftNode(node, opset, source))
   return graph
 }
 
-export function draftNode(proto: NodeProto, index: number, opset: number, source: Source): DraftNode {
+export function draftNode(proto: NodeProto, opset: number, source: Source): DraftNode {
   const op = proto.opType ?? ''
-  const name = proto.name || `${op}_${index}`
+  const name = proto.name || proto.output[0] || op
   const attributes: Record<string, DraftAttribute> = {}
   const references: Record<string, string> = {}
   for (const attribute of proto.attribute) {

@@ -48,7 +48,7 @@ function draftFunction(proto: FunctionProto, modelOpset: number, source: Source)
     defaults: Object.fromEntries(
       proto.attributeProto.map((attribute) => [attribute.name ?? '', draftAttribute(attribute, opset, source, owner)]),
     ),
-    body: proto.node.map((node, index) => draftNode(node, index, opset, source)),
+    body: proto.node.map((node) => draftNode(node, opset, source)),
   }
 }
 

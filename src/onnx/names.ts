@@ -24,6 +24,20 @@ export class Names {
   }
 }
 
+/** Runtimes refuse two nodes of one name; the second gets a number. */
+export function nameNodesApart(graph: DraftGraph): void {
+  const used = new Set(graph.nodes.map(({ name }) => name))
+  if (used.size === graph.nodes.length) return
+  const seen = new Set<string>()
+  graph.nodes = graph.nodes.map((node) => {
+    let { name } = node
+    for (let count = 2; seen.has(name) || (name !== node.name && used.has(name)); count++)
+      name = `${node.name}_${count}`
+    seen.add(name)
+    return name === node.name ? node : { ...node, name }
+  })
+}
+
 /** A copy of the graph in which every value's name has gone through `rename`. */
 export function renameGraph(graph: DraftGraph, rename: (name: string) => string): DraftGraph {
   const out = new DraftGraph(graph.name)

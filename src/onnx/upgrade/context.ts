@@ -89,7 +89,7 @@ export function replace(node: DraftNode, replacements: readonly Plain[]): DraftN
     ...node,
     attributes: {},
     ...plain,
-    name: index === replacements.length - 1 ? node.name : `${node.name}/${plain.op}`,
+    name: index === replacements.length - 1 ? node.name : `${node.name}/${plain.outputs[0]}`,
   }))
 }
 
