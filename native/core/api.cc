@@ -77,16 +77,16 @@ signstep_status set_threads(std::uint32_t count) {
   return SIGNSTEP_OK;
 }
 
-signstep_status job_submit(signstep_rule rule, const signstep_step* arguments, signstep_job_done done, void* user, signstep_job** job) {
+signstep_status job_submit(std::int32_t rule, const signstep_step* arguments, signstep_job_done done, void* user, signstep_job** job) {
   signstep_status (*operation)(const signstep_step*) = nullptr;
   switch (rule) {
     case SIGNSTEP_RULE_LINF: operation = kStepLinf; break;
     case SIGNSTEP_RULE_L2: operation = kStepL2; break;
     case SIGNSTEP_RULE_MOMENTUM: operation = kStepMomentum; break;
   }
-  if (operation == nullptr) return fail(SIGNSTEP_INVALID, "rule: expected a signstep_rule, found %d", static_cast<int>(rule));
+  if (operation == nullptr) return fail(SIGNSTEP_INVALID, "rule: expected a signstep_rule, found %d", rule);
   if (done == nullptr || job == nullptr) return fail(SIGNSTEP_INVALID, "done and job: expected pointers, found NULL");
-  if (const auto status = check(arguments, rule)) return status;
+  if (const auto status = check(arguments, static_cast<signstep_rule>(rule))) return status;
   return guarded([&] {
     auto work = [operation, step = *arguments, alpha = std::vector(arguments->alpha, arguments->alpha + arguments->count),
                  eps = std::vector(arguments->eps, arguments->eps + arguments->count)](const std::int32_t* cancel) mutable {

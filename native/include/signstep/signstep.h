@@ -168,10 +168,10 @@ typedef struct signstep_api {
   signstep_status (*distances)(size_t count, size_t elements, const float *a, const float *b, float *linf, float *l2);
 
   /*
-   * The same step on the device's one job thread, in the order of submission. `step` and its per-sample inputs are copied; the images
-   * and outputs must live until `done` was called; `step->cancel` is not used. On SIGNSTEP_OK *job must be released.
+   * The step of `rule`, a signstep_rule, on the device's one job thread, in the order of submission. `step`, alpha and eps are copied;
+   * the images and outputs must live until `done` was called; `step->cancel` is not used. On SIGNSTEP_OK *job must be released.
    */
-  signstep_status (*job_submit)(signstep_rule rule, const signstep_step *step, signstep_job_done done, void *user, signstep_job **job);
+  signstep_status (*job_submit)(int32_t rule, const signstep_step *step, signstep_job_done done, void *user, signstep_job **job);
   /* Asks the job to end soon: polled between runs of 16,384 elements. */
   void (*job_cancel)(signstep_job *job);
   /* Blocks until `done` has returned. Not to be called from `done`. */
