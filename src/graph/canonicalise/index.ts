@@ -1,0 +1,122 @@
+import { GraphBuilder } from '../builder.js'
+import { sameShape } from '../dim.js'
+import { Graph, type Node, type Value } from '../ir.js'
+import { attentionScale } from './attention-scale.js'
+import { batchNormalisation } from './batch-normalisation.js'
+import { gelu } from './gelu.js'
+import { layerNormalisation, normalisationScale, rmsNormalisation } from './layer-normalisation.js'
+import { reshapes, transposeOfJoinedAxes, transposes } from './layout.js'
+import { gemmBias, linear } from './linear.js'
+import { softmaxGuard, uniformWhere } from './masks.js'
+import { convolutionPadding, neutralOperand, nothingToDo, relu } from './neutral.js'
+import type { Rule } from './rule.js'
+import { gatheredRun, siblingSlices } from './splits.js'
+
+export type { Rule, Site } from './rule.js'
+export { uniformValue } from './uniform.js'
+
+/** In the order they are tried at each node; the first that applies wins. */
+export const rules: Readonly<Record<string, Rule>> = {
+  nothingToDo,
+  neutralOperand,
+  uniformWhere,
+  softmaxGuard,
+  transposeOfJoinedAxes,
+  reshapes,
+  transposes,
+  siblingSlices,
+  gatheredRun,
+  layerNormalisation,
+  rmsNormalisation,
+  normalisationScale,
+  gelu,
+  relu,
+  linear,
+  gemmBias,
+  attentionScale,
+  convolutionPadding,
+  batchNormalisation,
+}
+
+/** One rule prepares the ground for another; real exports settle in three passes. */
+const PASSES = 6
+
+export interface CanonicaliseOptions {
+  /** Leave the content of the file's initialisers alone, because gradients in them will be asked for. */
+  readonly keepParameters: boolean
+}
+
+/**
+ * The same function in fewer and bigger operators: normalisations and activations spelled out in primitives become one node, what
+ * changes nothing goes, packed projections are split once. Results stay equal to float32 rounding. `graph` is not changed.
+ */
+export function canonicalise(graph: Graph, options: CanonicaliseOptions): Graph {
+  let current = graph
+  for (let pass = 0; pass < PASSES; pass++) {
+    const { graph: next, applied } = applyRules(current, Object.values(rules), options)
+    current = next
+    if (applied === 0) break
+  }
+  return current
+}
+
+/** One pass of rules over all nodes, in order; unused nodes are dropped. */
+export function applyRules(
+  graph: Graph,
+  all: readonly Rule[],
+  { keepParameters }: CanonicaliseOptions,
+): { graph: Graph; applied: number } {
+  const readers = new Map<Value, Node[]>()
+  for (const node of graph.nodes)
+    for (const input of new Set(node.inputs)) {
+      if (input === undefined) continue
+      const list = readers.get(input)
+      if (list === undefined) readers.set(input, [node])
+      else list.push(node)
+    }
+  const users = (value: Value) => readers.get(value) ?? []
+
+  const b = new GraphBuilder(new Graph(graph.name))
+  const image = new Map<Value, Value>()
+  const mapped = (value: Value): Value => {
+    let found = image.get(value)
+    if (found === undefined) {
+      found = value.constant === undefined || value.parameter ? b.adopt(value) : b.constant(value.constant, value.name)
+      image.set(value, found)
+    }
+    return found
+  }
+  b.graph.inputs.push(...graph.inputs.map(mapped))
+  let applied = 0
+  for (const node of graph.nodes) {
+    const inputs = node.inputs.map((input) => input && mapped(input))
+    let outputs: readonly Value[] | undefined
+    for (const rule of all) {
+      outputs = rule({ node, inputs, b, users, keepParameters })
+      if (outputs === undefined) continue
+      if (!outputs.every((output, i) => sameShape(output.shape, node.outputs[i].shape)))
+        throw new Error(`a rewriting of ${node.op} ${node.name} changed its shape`)
+      break
+    }
+    if (outputs !== undefined) applied++
+    else outputs = b.emitAll(node.op, inputs, node.attributes, node.outputs.length)
+    node.outputs.forEach((output, i) => {
+      if (outputs[i] !== undefined) image.set(output, outputs[i])
+    })
+  }
+  b.graph.outputs.push(...graph.outputs.map(mapped))
+  dropUnused(b.graph)
+  return { graph: b.graph, applied }
+}
+
+function dropUnused(graph: Graph): void {
+  const wanted = new Set<Value>(graph.outputs)
+  graph.nodes = graph.nodes
+    .reverse()
+    .filter((node) => {
+      if (!node.outputs.some((output) => wanted.has(output))) return false
+      for (const input of node.inputs) if (input !== undefined) wanted.add(input)
+      return true
+    })
+    .reverse()
+}
