@@ -155,19 +155,19 @@ function inferType(proto: AttributeProto): number | undefined {
 const decoder = new TextDecoder()
 const text = (bytes: Uint8Array): string => decoder.decode(bytes)
 
-/** Outputs of inner graphs may come without a type; float32 stands there until shape inference knows better. */
 function valueInfo(proto: ValueInfoProto, source: Source): OnnxValueInfo {
   const name = proto.name ?? ''
-  const elemType = proto.type === undefined ? 1 : (proto.type.tensorType?.elemType ?? 0)
+  if (proto.type === undefined) return { name, dtype: undefined, shape: undefined }
+  const elemType = proto.type.tensorType?.elemType ?? 0
   const dtype = dtypeOf(elemType)
   if (dtype === undefined) {
     throw new ModelError('MODEL_UNSUPPORTED', 'a value of a type signstep does not compute with', {
       subject: `${source.name}, value '${name}'`,
       expected: 'a tensor of floats, integers or bools',
-      found: proto.type?.tensorType === undefined ? 'no tensor' : onnxTypeName(elemType),
+      found: proto.type.tensorType === undefined ? 'no tensor' : onnxTypeName(elemType),
     })
   }
-  const shape = proto.type?.tensorType?.shape?.dim.map(({ dimValue, dimParam }) =>
+  const shape = proto.type.tensorType?.shape?.dim.map(({ dimValue, dimParam }) =>
     dimValue !== undefined && dimValue > 0 ? dimValue : (dimParam ?? ''),
   )
   return { name, dtype, shape }

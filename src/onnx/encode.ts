@@ -99,6 +99,7 @@ function isList(value: Attribute): value is readonly number[] | readonly string[
 }
 
 function valueInfoProto({ name, dtype, shape }: OnnxValueInfo): ValueInfoProto {
+  if (dtype === undefined) return { name }
   const dim = shape?.map((size) => (typeof size === 'number' ? { dimValue: size } : { dimParam: size || undefined }))
   return { name, type: { tensorType: { elemType: onnxTypeOf(dtype), shape: dim && { dim } } } }
 }

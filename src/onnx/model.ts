@@ -1,4 +1,4 @@
-import type { Tensor } from '../tensor/index.js'
+import type { DType, Tensor } from '../tensor/index.js'
 
 /** The one opset of everything above this folder. Readers convert older files to it; writers stamp it. */
 export const OPSET = 26
@@ -18,7 +18,8 @@ export interface OnnxNode {
 
 export interface OnnxValueInfo {
   readonly name: string
-  readonly dtype: import('../tensor/index.js').DType
+  /** Undefined where the file gives none, as for the outputs of inner graphs. */
+  readonly dtype: DType | undefined
   /** A number, or the symbol's name ('' where the file gives none). Undefined where the file gives no shape at all. */
   readonly shape: readonly (number | string)[] | undefined
 }

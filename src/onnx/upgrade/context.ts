@@ -107,7 +107,7 @@ export const integersOf = (value: DraftAttribute | undefined): readonly number[]
 export function floatTypesOf(graph: DraftGraph): Set<DType> {
   const types = new Set<DType>()
   for (const { inputs, initialisers, nodes } of graph.nested()) {
-    for (const { dtype } of inputs) types.add(dtype)
+    for (const { dtype = 'float32' } of inputs) types.add(dtype)
     for (const { dtype } of initialisers.values()) types.add(dtype)
     for (const { op, attributes } of nodes)
       if (op === 'Cast' && typeof attributes.to === 'number') types.add(dtypeOf(attributes.to) ?? 'float32')
