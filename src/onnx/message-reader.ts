@@ -7,7 +7,7 @@ const DEEPEST = 100
 
 type Message = Record<string, unknown>
 
-const packedSizes = { float: 4, double: 8, floatBytes: 4, doubleBytes: 8 } as const
+const packedSizes = { float: 4, floatBytes: 4, doubleBytes: 8 } as const
 const fixedSize = (kind: Kind): 4 | 8 | undefined => packedSizes[kind as keyof typeof packedSizes]
 
 /**
@@ -88,8 +88,6 @@ class MessageReader {
         return BigInt(reader.int64())
       case 'float':
         return reader.float()
-      case 'double':
-        return reader.double()
       case 'string':
         return reader.string()
       default:

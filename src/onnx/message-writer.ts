@@ -72,7 +72,7 @@ function writeField(out: PieceWriter, { id, kind }: Field, value: unknown): void
   writer.tag(id, wireOf(kind))
   if (typeof kind !== 'string') out.message(writeMessage(kind, value as object))
   else if (kind === 'string') writer.string(value as string)
-  else if (kind === 'bytes') out.bytes(value as Uint8Array)
+  else if (kind === 'bytes' || kind === 'floatBytes' || kind === 'doubleBytes') out.bytes(value as Uint8Array)
   else writeNumber(writer, kind, value as number | bigint)
 }
 

@@ -10,7 +10,6 @@ export type Kind =
   | 'int' // any varint, as a number: int64 beyond 2^53 is rounded
   | 'bigint' // int64 and uint64 payloads, exact
   | 'float'
-  | 'double'
   | 'string'
   | 'bytes' // a view on the file
   | 'floatBytes' // repeated float as its little-endian bytes, a view on the file where it is packed
