@@ -23,7 +23,7 @@ export interface InspectSubject {
 
 /** Recognises and measures a model. Pure: the graph is not changed. */
 export function inspectModel({ file, model, graph, notes = [] }: InspectSubject): InspectResult {
-  const canonical = canonicalise(graph, { keepParameters: true })
+  const canonical = canonicalise(graph, { keepParameters: true, narrow: false })
   const tree = recognise(canonical)
   const costs = cost(canonical)
   const [input] = canonical.inputs

@@ -1,4 +1,5 @@
 import { type BlockGroup, collapse } from './collapse.js'
+import { describeProperties, selfContained } from './phrases.js'
 import type { InspectedTensor, InspectResult } from './result.js'
 
 const WIDTH = 100
@@ -41,9 +42,8 @@ function renderGroup(group: BlockGroup, depth: number): string[] {
   const title = group.count > 1 ? `${group.count} x ${group.kind}` : group.kind
   const figures = [showCount(group.flops), showCount(group.parameters), showBytes(group.keptBytes)]
   const indent = '  '.repeat(depth + 1)
-  const [first, ...rest] = fold(`${title}${showProperties(group)}`, TEXT - indent.length - 1)
-  // The parts of a convolution or linear layer say nothing new.
-  const children = group.kind === 'convolution' ? [] : foldRepeated(group.children)
+  const [first, ...rest] = fold(`${title}${describeProperties(group)}`, TEXT - indent.length - 1)
+  const children = selfContained.has(group.kind) ? [] : foldRepeated(group.children)
   return [
     row(indent + first, figures),
     ...rest.map((line) => `${indent}  ${line}`),
@@ -59,7 +59,7 @@ function foldRepeated(groups: readonly BlockGroup[]): BlockGroup[] {
     if (
       last !== undefined &&
       last.kind === group.kind &&
-      showProperties(last) === showProperties(group) &&
+      describeProperties(last) === describeProperties(group) &&
       last.children.length === 0 &&
       group.children.length === 0
     )
@@ -73,25 +73,6 @@ function foldRepeated(groups: readonly BlockGroup[]): BlockGroup[] {
     else out.push(group)
   }
   return out
-}
-
-function showProperties({ properties }: BlockGroup): string {
-  const parts = [...properties].map(([name, values]) => {
-    const label = spelledOut(name)
-    if (values.length === 1 && values[0] === true) return label
-    return `${label} ${values.map(showValue).join(' / ')}`
-  })
-  return parts.length === 0 ? '' : `: ${parts.join(', ')}`
-}
-
-/** headDim → head dim */
-const spelledOut = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
-
-function showValue(value: unknown): string {
-  if (value === undefined || value === false) return 'no'
-  if (value === true) return 'yes'
-  if (Array.isArray(value)) return value.join('x')
-  return typeof value === 'number' && value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential() : String(value)
 }
 
 function renderUnrecognised({ unrecognised }: InspectResult): string[] {

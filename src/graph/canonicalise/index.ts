@@ -8,8 +8,9 @@ import { layerNormalisation, normalisationScale, rmsNormalisation } from './laye
 import { reshapes, transposeOfJoinedAxes, transposes } from './layout.js'
 import { gemmBias, linear } from './linear.js'
 import { softmaxGuard, uniformWhere } from './masks.js'
-import { convolutionPadding, neutralOperand, nothingToDo, relu } from './neutral.js'
+import { convolutionPadding, expandedOperand, neutralOperand, nothingToDo, relu } from './neutral.js'
 import type { Rule } from './rule.js'
+import { selectionFirst } from './selections.js'
 import { gatheredRun, siblingSlices } from './splits.js'
 
 export type { Rule, Site } from './rule.js'
@@ -19,6 +20,7 @@ export { uniformValue } from './uniform.js'
 export const rules: Readonly<Record<string, Rule>> = {
   nothingToDo,
   neutralOperand,
+  expandedOperand,
   uniformWhere,
   softmaxGuard,
   transposeOfJoinedAxes,
@@ -44,18 +46,30 @@ const PASSES = 6
 export interface CanonicaliseOptions {
   /** Leave the content of the file's initialisers alone, because gradients in them will be asked for. */
   readonly keepParameters: boolean
+  /** Compute only the tokens that the outputs depend on (default true). Off, blocks keep their usual shapes. */
+  readonly narrow?: boolean
 }
+
+/** A selection moves past one operator a pass; the way through the last block of a transformer is some thirty long. */
+const NARROWING_PASSES = 64
 
 /**
  * The same function in fewer and bigger operators: normalisations and activations spelled out in primitives become one node, what
  * changes nothing goes, packed projections are split once. Results stay equal to float32 rounding. `graph` is not changed.
  */
 export function canonicalise(graph: Graph, options: CanonicaliseOptions): Graph {
+  const settled = settle(graph, Object.values(rules), options, PASSES)
+  if (options.narrow === false) return settled
+  return settle(settled, [selectionFirst, rules.reshapes, rules.transposes], options, NARROWING_PASSES)
+}
+
+/** Applies rules until none applies. */
+function settle(graph: Graph, all: readonly Rule[], options: CanonicaliseOptions, passes: number): Graph {
   let current = graph
-  for (let pass = 0; pass < PASSES; pass++) {
-    const { graph: next, applied } = applyRules(current, Object.values(rules), options)
+  for (let pass = 0; pass < passes; pass++) {
+    const { graph: next, applied } = applyRules(current, all, options)
+    if (applied === 0) return pass === 0 ? next : current
     current = next
-    if (applied === 0) break
   }
   return current
 }

@@ -4,7 +4,7 @@ import { numbersIn } from './match.js'
 import type { Rule } from './rule.js'
 
 /** A run of positions of one axis. */
-interface Piece {
+export interface Piece {
   readonly axis: number
   readonly start: number
   readonly count: number
@@ -51,7 +51,7 @@ export const gatheredRun: Rule = ({ node, inputs, b }) => {
 }
 
 /** What a Slice of one axis with step 1, or a Gather of consecutive positions, takes. */
-function pieceOf(node: Node): Piece | undefined {
+export function pieceOf(node: Node): Piece | undefined {
   const x = node.inputs[0]
   if (x === undefined) return undefined
   if (node.op === 'Slice') return slicePiece(node, x)

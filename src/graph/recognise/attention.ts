@@ -1,4 +1,4 @@
-import { type Dim, isBatch } from '../dim.js'
+import type { Dim } from '../dim.js'
 import { intAttribute, type Node, type Value } from '../ir.js'
 import type { Candidate, Properties } from './block.js'
 import { type Dataflow, isLayout, isNode, type Vertex } from './dataflow.js'
@@ -49,13 +49,12 @@ export function attentionAt(flow: Dataflow, node: Node): Candidate | undefined {
   if (inner === undefined) return undefined
 
   // Windows are cut out before the projections and put together behind the last one.
-  const sources = new Set([...ends].map((end) => flow.upThroughLayout(end)))
+  const sources = new Set([...ends].map((end) => flow.upThroughLayout(end, inner)))
   const end = flow.downThroughLayout(output)
   const outer = flow.between(end, [...sources])
   const nodes = outer ?? inner
   const layout = [...nodes].filter((part) => isLayout(part))
   const window = windowProperties(flow, core.scores, layout)
-  const valueSize = core.value.shape.at(-1)
   return {
     kind: window === undefined ? 'attention' : 'window attention',
     properties: {
@@ -65,7 +64,6 @@ export function attentionAt(flow: Dataflow, node: Node): Candidate | undefined {
       ...([...inner].some((part) => normalisesProjection(flow, part)) ? { queryKeyNorm: true } : {}),
       ...(window ?? {}),
       ...(sources.size > 1 ? { cross: true } : {}),
-      ...(typeof valueSize === 'number' ? {} : {}),
     },
     output: outer === undefined ? output : end,
     nodes,
@@ -211,10 +209,4 @@ function shapeProperties(core: Core, projected: Linear | undefined): Properties 
   if (typeof keys === 'number' && keys !== queries) properties.keyTokens = keys
   if (projected !== undefined) properties.dim = projected.outputSize
   return properties
-}
-
-/** How many windows there are to an image: the multiple of N in the leading axis of the scores. */
-export const windowsOf = (scores: readonly Dim[]): number => {
-  const lead = scores[0]
-  return isBatch(lead) ? lead.factor : 1
 }

@@ -117,14 +117,19 @@ export class Dataflow {
     return found
   }
 
-  /** Follows data upward from `vertex` while nothing but layout happens to them. */
-  upThroughLayout(vertex: Vertex): Vertex {
+  /**
+   * Follows data upward from `vertex` while nothing but layout happens to them. With `within`, only as far as nobody reads them
+   * but those nodes and what was passed on the way: a region that ends there takes nothing from others.
+   */
+  upThroughLayout(vertex: Vertex, within?: ReadonlySet<Node>): Vertex {
+    const inside = within && new Set(within)
     let at = vertex
     while (isNode(at) && isLayout(at)) {
       const dominator = this.dominator(at)
-      if (dominator === undefined) break
+      if (dominator === undefined || (inside !== undefined && !this.users(at).every((user) => inside.has(user)))) break
       const region = this.between(at, [dominator])
       if (region === undefined || ![...region].every(isLayout)) break
+      for (const node of region) inside?.add(node)
       at = dominator
     }
     return at

@@ -15,10 +15,12 @@ export function squeezeAndExcitationAt(flow: Dataflow, node: Node): Candidate | 
   const gate = flow.sources(node).find((source) => source !== input)
   if (!pools || !isNode(gate) || ![...nodes].some(({ op }) => op === 'Conv' || op === 'MatMul' || op === 'Gemm'))
     return undefined
-  const reduced = [...nodes].find(({ op }) => op === 'Conv' || op === 'MatMul' || op === 'Gemm')?.outputs[0].shape[1]
+  const layers = [...nodes].filter(({ op }) => op === 'Conv' || op === 'MatMul' || op === 'Gemm')
+  const widths = layers.map(({ op, outputs }) => outputs[0].shape.at(op === 'Conv' ? 1 : -1))
+  const known = widths.filter((width) => typeof width === 'number')
   return {
     kind: 'squeeze-and-excitation',
-    properties: typeof reduced === 'number' ? { reducedChannels: reduced } : {},
+    properties: known.length > 0 ? { reducedChannels: Math.min(...known) } : {},
     output: node,
     nodes,
   }

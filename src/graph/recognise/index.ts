@@ -22,7 +22,10 @@ export function recognise(graph: Graph): BlockTree {
   const found = <T>(recogniser: (node: (typeof flow.nodes)[number]) => T | undefined): T[] =>
     flow.nodes.map(recogniser).filter((part) => part !== undefined)
 
-  const activations = found((node) => activationAt(flow, node))
+  // The sigmoid of x·σ(x) is no activation of its own.
+  const proposed = found((node) => activationAt(flow, node))
+  const gated = new Set(proposed.filter(({ nodes }) => nodes.size > 1).flatMap(({ nodes }) => [...nodes]))
+  const activations = proposed.filter(({ nodes, output }) => nodes.size > 1 || !gated.has(output))
   const linears = found((node) => linearAt(flow, node))
   const attentions = found((node) => attentionAt(flow, node))
   const inside = new Set(attentions.flatMap(({ nodes }) => [...nodes]))
@@ -30,7 +33,10 @@ export function recognise(graph: Graph): BlockTree {
     .map((activation) => mlpAround(flow, activation))
     .filter((mlp) => mlp !== undefined)
     .filter((mlp) => !inside.has(mlp.output))
-  const merging = linears.map((linear) => patchMergingAt(flow, linear)).filter((part) => part !== undefined)
+  const merging = linears
+    .filter(({ product }) => !inside.has(product))
+    .map((linear) => patchMergingAt(flow, linear))
+    .filter((part) => part !== undefined)
   const patches = found((node) => patchEmbeddingAt(flow, node))
   const normalisation = inputNormalisation(flow)
   for (const mlp of mlps) for (const node of mlp.nodes) inside.add(node)

@@ -36,8 +36,7 @@ export function linearAt(flow: Dataflow, node: Node | undefined): Linear | undef
   }
 }
 
-const isVector = (value: Value | undefined): boolean =>
-  value?.shape.slice(0, -1).every((dim) => dim === 1) === true
+const isVector = (value: Value | undefined): boolean => value?.shape.slice(0, -1).every((dim) => dim === 1) === true
 
 /** An activation function, in one node or several. */
 export interface Activation {
@@ -47,7 +46,7 @@ export interface Activation {
   readonly name: string
 }
 
-const activationNames: Readonly<Record<string, string>> = {
+export const activationNames: Readonly<Record<string, string>> = {
   Gelu: 'gelu',
   Relu: 'relu',
   Sigmoid: 'sigmoid',

@@ -105,12 +105,12 @@ export function patchMergingAt(flow: Dataflow, linear: Linear): Candidate | unde
   const normFirst = isNode(before) && before.op === 'LayerNormalization'
   const joined = normFirst ? flow.dominator(before) : before
   if (!isNode(joined) || !isLayout(joined)) return undefined
-  const source = flow.upThroughLayout(joined)
+  const source = flow.upThroughLayout(joined, new Set(flow.users(joined)))
   const sourceShape = isNode(source) ? source.outputs[0].shape : source.shape
   const { shape } = joined.outputs[0]
   const [from, to] = [sourceShape.at(-1), shape.at(-1)]
   if (typeof from !== 'number' || to !== 4 * from || to !== linear.inputSize) return undefined
-  if (!fourth(sourceShape, shape)) return undefined
+  if (!fourth(sourceShape, shape) || !joinsNeighbours(flow.between(joined, [source]) ?? [])) return undefined
   let output = linear.output
   const next = flow.onlyUser(flow.downThroughLayout(output))
   const normLast = !normFirst && next?.op === 'LayerNormalization'
@@ -129,6 +129,13 @@ export function patchMergingAt(flow: Dataflow, linear: Linear): Candidate | unde
     output,
     nodes,
   }
+}
+
+/** Four strided pieces put side by side, or a grid of 2×2 neighbours reshaped and transposed. */
+function joinsNeighbours(nodes: Iterable<Node>): boolean {
+  return [...nodes].some(({ op, inputs, outputs }) =>
+    op === 'Concat' ? inputs.length === 4 : op === 'Reshape' && outputs[0].shape.length >= 5,
+  )
 }
 
 /** True where `after` has as many elements as `before` (an odd side is padded, so a few more may be there). */

@@ -2,7 +2,7 @@ import { sameShape } from '../dim.js'
 import type { Node, Value } from '../ir.js'
 import type { Candidate } from './block.js'
 import { type Dataflow, isNode, type Vertex } from './dataflow.js'
-import { activationBehind, normalisationAt } from './parts.js'
+import { activationBehind, activationNames, normalisationAt } from './parts.js'
 
 /** A sum of a value and something computed from it. */
 export interface Residual {
@@ -28,6 +28,9 @@ export function residualAt(flow: Dataflow, add: Node): Residual | undefined {
     flow.upThroughLayout(second) === input ||
     first === input ||
     second === input
+  // Two heads whose logits are summed are no residual connection.
+  if (!identity && ![...nodes].some(({ op }) => op === 'Conv' || op === 'Softmax' || op in activationNames))
+    return undefined
   return { add, input, nodes, identity, layerScale: isScaled(flow, a) || isScaled(flow, b) }
 }
 
