@@ -102,12 +102,22 @@ async function readStretch(
   subject: string,
 ): Promise<Uint8Array> {
   const stat = await file.stat()
-  const bytes = stat.isFile() && offset + length <= stat.size ? await readRange(file, offset, length) : undefined
+  const isInside = stat.isFile() && offset + length <= stat.size
+  const bytes = isInside
+    ? await readRange(file, offset, length).catch((cause) => unreadable(subject, cause))
+    : undefined
   if (bytes !== undefined) return bytes
   throw refused(subject, 'the file of its data is too short', {
     expected: `${offset + length} bytes in ${path}`,
     found: stat.isFile() ? `${stat.size}` : 'no file',
     cure: 'Download or export the model and its data again.',
+  })
+}
+
+function unreadable(subject: string, cause: unknown): never {
+  throw refused(subject, 'its data cannot be read', {
+    found: cause instanceof Error ? cause.message : String(cause),
+    cause,
   })
 }
 

@@ -180,6 +180,21 @@ describe('a file that cannot be taken', () => {
       'MODEL_UNSUPPORTED',
       'spatial',
     ],
+    [
+      'TopK without its k',
+      modelBytes({ node: [nodeProto('TopK', ['x'], ['y', 'i'])] }, { opset: 9 }),
+      'MODEL_INVALID',
+      "'k'",
+    ],
+    [
+      'an axis that is no integer',
+      modelBytes(
+        { node: [nodeProto('Squeeze', ['x'], ['y'], [attributeProto('axes', { type: 6, floats: [0.5] })])] },
+        { opset: 9 },
+      ),
+      'MODEL_INVALID',
+      'integers',
+    ],
   ])('%s is refused', async (_, bytes, code, said) => {
     const failure = (await failureOf(bytes)) as ModelError
     expect(failure).toBeInstanceOf(ModelError)

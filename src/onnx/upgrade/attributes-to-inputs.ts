@@ -1,5 +1,5 @@
 import type { DraftNode } from '../draft.js'
-import { type Context, integersOf, type Plain, replace, without } from './context.js'
+import { type Context, type Plain, replace, without } from './context.js'
 import type { Step } from './step.js'
 
 /** Changes that made an attribute an input and left the meaning as it was. */
@@ -31,7 +31,7 @@ export const attributesToInputs: readonly Step[] = [
 
 /** A vector attribute becomes the second input. Absent or empty, it means the same as the input left out. */
 function vector(node: DraftNode, context: Context, attribute: string): DraftNode {
-  const values = integersOf(node.attributes[attribute]) ?? []
+  const values = context.integers(node, attribute) ?? []
   const inputs = node.inputs.slice(0, 1)
   if (values.length > 0) inputs.push(context.ints(values, attribute))
   return { ...node, inputs, attributes: without(node.attributes, attribute) }
@@ -40,21 +40,21 @@ function vector(node: DraftNode, context: Context, attribute: string): DraftNode
 function slice(node: DraftNode, context: Context): DraftNode {
   const inputs = [node.inputs[0]]
   for (const name of ['starts', 'ends', 'axes']) {
-    const values = integersOf(node.attributes[name])
+    const values = context.integers(node, name)
     if (values !== undefined && (name !== 'axes' || values.length > 0)) inputs.push(context.ints(values, name))
   }
   return { ...node, inputs, attributes: without(node.attributes, 'starts', 'ends', 'axes') }
 }
 
 function topK(node: DraftNode, context: Context): DraftNode {
-  const k = context.ints([Number(node.attributes.k)], 'k')
+  const k = context.ints([context.integer(node, 'k')], 'k')
   return { ...node, inputs: [node.inputs[0], k], attributes: without(node.attributes, 'k') }
 }
 
 function pad(node: DraftNode, context: Context): DraftNode[] {
   const [data] = node.inputs
   const { value } = node.attributes
-  const inputs = [data, context.ints(integersOf(node.attributes.pads) ?? [], 'pads')]
+  const inputs = [data, context.ints(context.integers(node, 'pads') ?? [], 'pads')]
   const before: Plain[] = []
   if (typeof value === 'number' && value !== 0) {
     const constant = context.floatLike(value, data, 'pad_value')
@@ -96,8 +96,8 @@ function dropout(node: DraftNode, context: Context): DraftNode[] {
 }
 
 function dft(node: DraftNode, context: Context): DraftNode {
-  const { axis = 1 } = node.attributes
+  const axis = context.integer(node, 'axis', 1)
   const [data, length = ''] = node.inputs
-  const inputs = [data, length, context.scalar('int64', Number(axis), 'axis')]
+  const inputs = [data, length, context.scalar('int64', axis, 'axis')]
   return { ...node, inputs, attributes: without(node.attributes, 'axis') }
 }

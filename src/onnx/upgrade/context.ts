@@ -56,6 +56,29 @@ export class Context {
     return { name, nodes: [{ op: 'CastLike', inputs: [constant, like], outputs: [name] }] }
   }
 
+  /** An integer attribute; one that is missing without a fallback, or no integer, makes the model invalid. */
+  integer(node: DraftNode, name: string, fallback?: number): number {
+    const value = node.attributes[name] ?? fallback
+    if (typeof value === 'number' && Number.isInteger(value)) return value
+    throw this.invalid(node, name, 'an integer', value)
+  }
+
+  /** A list of integers; undefined where the attribute is missing. */
+  integers(node: DraftNode, name: string): readonly number[] | undefined {
+    const value = node.attributes[name]
+    if (value === undefined) return undefined
+    if (Array.isArray(value) && value.every((element) => Number.isInteger(element))) return value
+    throw this.invalid(node, name, 'integers', value)
+  }
+
+  private invalid(node: DraftNode, name: string, expected: string, found: DraftAttribute | undefined): ModelError {
+    return new ModelError('MODEL_INVALID', `the attribute '${name}' is not what the operator takes`, {
+      subject: `${this.source}, node '${node.name}' (${node.op})`,
+      expected,
+      found: found === undefined ? 'none' : typeof found === 'object' ? 'something else' : `${found}`,
+    })
+  }
+
   refuse(node: DraftNode, what: string, cure: string): ModelError {
     return new ModelError('MODEL_UNSUPPORTED', what, {
       subject: `${this.source}, node '${node.name}' (${node.op}, opset ${node.opset})`,
@@ -83,13 +106,13 @@ export interface Plain {
   readonly attributes?: Readonly<Record<string, DraftAttribute>>
 }
 
-/** The nodes that take the place of `node`; the last keeps its name. */
+/** The nodes that take the place of `node`; the last keeps its name, the others have that of their result. */
 export function replace(node: DraftNode, replacements: readonly Plain[]): DraftNode[] {
   return replacements.map((plain, index) => ({
     ...node,
     attributes: {},
     ...plain,
-    name: index === replacements.length - 1 ? node.name : `${node.name}/${plain.outputs[0]}`,
+    name: index === replacements.length - 1 ? node.name : plain.outputs[0],
   }))
 }
 
@@ -99,9 +122,6 @@ export function without(
 ): Record<string, DraftAttribute> {
   return Object.fromEntries(Object.entries(attributes).filter(([name]) => !names.includes(name)))
 }
-
-export const integersOf = (value: DraftAttribute | undefined): readonly number[] | undefined =>
-  Array.isArray(value) && value.every((element) => typeof element === 'number') ? value : undefined
 
 /** Every float type of an input, an initialiser or a Cast, inner graphs included. */
 export function floatTypesOf(graph: DraftGraph): Set<DType> {

@@ -27,7 +27,7 @@ function batchNormalization(node: DraftNode, context: Context): DraftNode {
 /** Until opset 21 scale and bias had an element a group; now one a channel: each is repeated over its group's channels. */
 function groupNormalization(node: DraftNode, context: Context): DraftNode | DraftNode[] {
   const [data, ...perGroup] = node.inputs
-  const groups = Number(node.attributes.num_groups)
+  const groups = context.integer(node, 'num_groups')
   // Exporters that took the newer form for the older opset wrote one a channel already.
   if (perGroup.every((name) => (context.lengthOf(name) ?? groups) !== groups)) return node
   const [output] = node.outputs

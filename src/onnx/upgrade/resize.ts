@@ -12,7 +12,7 @@ export const resize: readonly Step[] = [
 
 function scalesToInput(node: DraftNode, context: Context): DraftNode {
   const { scales } = node.attributes
-  const values = Array.isArray(scales) ? (scales as number[]) : []
+  const values = Array.isArray(scales) ? scales.map(Number) : []
   const name = context.constant(float32Tensor([values.length], values), 'scales')
   return { ...node, inputs: [node.inputs[0], name], attributes: without(node.attributes, 'scales') }
 }

@@ -10,7 +10,7 @@ import type { Step } from './step.js'
 export const softmax: readonly Step[] = [{ since: 13, ops: ['Softmax', 'LogSoftmax', 'Hardmax'], rewrite }]
 
 function rewrite(node: DraftNode, context: Context): DraftNode | DraftNode[] {
-  const { axis = 1 } = node.attributes
+  const axis = context.integer(node, 'axis', 1)
   const [input] = node.inputs
   const rank = context.rankOf(input)
   if (axis === -1 || (rank !== undefined && axis === rank - 1)) return { ...node, attributes: { axis: -1 } }
