@@ -1,13 +1,51 @@
+import { ModelError, nearest } from '../errors/index.js'
+import type { Operator } from './array.js'
+import { convolution } from './conv.js'
+import { elementwise } from './elementwise.js'
+import { indexing } from './indexing.js'
+import { matrix } from './matrix.js'
 import type { NdArray } from './nd-array.js'
+import { normalise } from './normalise.js'
+import { pool } from './pool.js'
+import { reduce } from './reduce.js'
+import { resizing } from './resize.js'
+import { shape } from './shape.js'
 
 export type { NdArray } from './nd-array.js'
 
-/** Evaluates one operator of the newest opset in float64. Throws ModelError OPERATOR_UNSUPPORTED for one it does not know. */
+const operators: Readonly<Record<string, Operator>> = {
+  ...elementwise,
+  ...reduce,
+  ...matrix,
+  ...convolution,
+  ...pool,
+  ...normalise,
+  ...shape,
+  ...indexing,
+  ...resizing,
+}
+
+/** The operators that `evaluate` knows. */
+export const interpretedOperators: readonly string[] = Object.keys(operators)
+
+/**
+ * Evaluates one operator of the newest opset in float64, whatever its types say: simple rather than fast. It folds constants and is
+ * the oracle of the tests. Throws ModelError OPERATOR_UNSUPPORTED for an operator it does not know.
+ */
 export function evaluate(
   op: string,
   attributes: object,
   inputs: readonly (NdArray | undefined)[],
   outputs: number,
 ): NdArray[] {
-  throw new Error(`to be written: ${op} ${attributes} ${inputs.length} ${outputs}`)
+  const operator = Object.hasOwn(operators, op) ? operators[op] : undefined
+  if (operator === undefined) {
+    const near = nearest(op, interpretedOperators)
+    throw new ModelError('OPERATOR_UNSUPPORTED', 'the interpreter does not know this operator', {
+      subject: op,
+      cure: near && `The nearest it knows is ${near}.`,
+    })
+  }
+  const result = operator({ op, attributes: attributes as Record<string, unknown>, inputs, outputs })
+  return Array.isArray(result) ? result : [result]
 }

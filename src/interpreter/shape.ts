@@ -1,0 +1,290 @@
+import { ModelError } from '../errors/index.js'
+import type { Tensor } from '../tensor/index.js'
+import { numbersOf } from '../tensor/index.js'
+import {
+  around,
+  broadcastShape,
+  broadcastTo,
+  type Call,
+  input,
+  int,
+  ints,
+  make,
+  type Operator,
+  text,
+  transpose,
+  vector,
+  walk,
+} from './array.js'
+import type { NdArray } from './nd-array.js'
+import { normalAxis, sizeOf, stridesOf } from './strides.js'
+
+const reshaped = (x: NdArray, shape: readonly number[]): NdArray => make(x.dtype, shape, x.data.slice())
+
+const reshape: Operator = (call) => {
+  const x = input(call, 0)
+  const keepZero = int(call, 'allowzero', 0) === 1
+  const shape = Array.from(input(call, 1).data, (d, i) => (d === 0 && !keepZero ? x.shape[i] : d))
+  const open = shape.indexOf(-1)
+  if (open >= 0) shape[open] = x.data.length / -shape.reduce((a, b) => a * b, 1)
+  if (sizeOf(shape) !== x.data.length)
+    throw new ModelError('SHAPE_MISMATCH', 'element counts differ', {
+      subject: 'Reshape',
+      expected: `${x.data.length} elements`,
+      found: `[${shape}]`,
+    })
+  return reshaped(x, shape)
+}
+
+const flatten: Operator = (call) => {
+  const x = input(call, 0)
+  const axis = normalAxis(int(call, 'axis', 1), x.shape.length)
+  return reshaped(x, [sizeOf(x.shape.slice(0, axis)), sizeOf(x.shape.slice(axis))])
+}
+
+const squeeze: Operator = (call) => {
+  const x = input(call, 0)
+  const axes = vector(call.inputs[1])?.map((axis) => normalAxis(axis, x.shape.length))
+  return reshaped(
+    x,
+    x.shape.filter((size, axis) => (axes === undefined ? size !== 1 : !axes.includes(axis))),
+  )
+}
+
+const unsqueeze: Operator = (call) => {
+  const x = input(call, 0)
+  const given = Array.from(input(call, 1).data)
+  const axes = new Set(given.map((axis) => normalAxis(axis, x.shape.length + given.length)))
+  const rest = [...x.shape]
+  return reshaped(
+    x,
+    Array.from({ length: x.shape.length + given.length }, (_, axis) => (axes.has(axis) ? 1 : (rest.shift() ?? 1))),
+  )
+}
+
+const expand: Operator = (call) => {
+  const x = input(call, 0)
+  const shape = broadcastShape([x.shape, Array.from(input(call, 1).data)])
+  return make(x.dtype, shape, broadcastTo(x, shape))
+}
+
+const tile: Operator = (call) => {
+  const x = input(call, 0)
+  let out = x
+  for (const [axis, times] of Array.from(input(call, 1).data).entries())
+    out = concatenate(
+      Array.from({ length: times }, () => out),
+      axis,
+    )
+  return out === x ? reshaped(x, x.shape) : out
+}
+
+export function concatenate(arrays: readonly NdArray[], axis: number): NdArray {
+  const [first] = arrays
+  const total = arrays.reduce((sum, array) => sum + array.shape[axis], 0)
+  const out = make(
+    first.dtype,
+    first.shape.map((size, i) => (i === axis ? total : size)),
+  )
+  let offset = 0
+  for (const array of arrays) {
+    const [before, size, after] = around(array.shape, axis)
+    for (let i = 0; i < before; i++)
+      out.data.set(array.data.subarray(i * size * after, (i + 1) * size * after), i * total * after + offset)
+    offset += size * after
+  }
+  return out
+}
+
+const concat: Operator = (call) => {
+  const arrays = call.inputs.filter((array) => array !== undefined)
+  return concatenate(arrays, normalAxis(int(call, 'axis', 0), arrays[0].shape.length))
+}
+
+const split: Operator = (call) => {
+  const x = input(call, 0)
+  const axis = normalAxis(int(call, 'axis', 0), x.shape.length)
+  const size = x.shape[axis]
+  const parts = int(call, 'num_outputs', call.outputs)
+  const chunk = Math.ceil(size / parts)
+  const sizes = vector(call.inputs[1]) ?? Array.from({ length: parts }, (_, i) => Math.min(chunk, size - i * chunk))
+  let start = 0
+  return sizes.map((length) => {
+    const part = strided(
+      x,
+      x.shape.map((_, i) => (i === axis ? start : 0)),
+      x.shape.map(() => 1),
+      x.shape.map((d, i) => (i === axis ? length : d)),
+    )
+    start += length
+    return part
+  })
+}
+
+/** The sub-array of the given shape that starts at `starts` and moves by `steps`. */
+function strided(x: NdArray, starts: readonly number[], steps: readonly number[], shape: readonly number[]): NdArray {
+  const strides = stridesOf(x.shape)
+  const start = starts.reduce((sum, s, axis) => sum + s * strides[axis], 0)
+  const offsets = walk(
+    shape,
+    steps.map((step, axis) => step * strides[axis]),
+    start,
+  )
+  return make(
+    x.dtype,
+    shape,
+    Float64Array.from(offsets, (offset) => x.data[offset]),
+  )
+}
+
+const slice: Operator = (call) => {
+  const x = input(call, 0)
+  const [from, to] = [Array.from(input(call, 1).data), Array.from(input(call, 2).data)]
+  const axes = vector(call.inputs[3]) ?? from.map((_, i) => i)
+  const jumps = vector(call.inputs[4]) ?? from.map(() => 1)
+  const [starts, steps, shape] = [x.shape.map(() => 0), x.shape.map(() => 1), [...x.shape]]
+  for (const [i, given] of axes.entries()) {
+    const axis = normalAxis(given, x.shape.length)
+    const size = x.shape[axis]
+    const step = jumps[i]
+    const [low, high] = step > 0 ? [0, size] : [-1, size - 1]
+    const bound = (v: number, floor: number): number => Math.min(Math.max(v < 0 ? v + size : v, floor), high)
+    starts[axis] = bound(from[i], step > 0 ? low : 0)
+    steps[axis] = step
+    shape[axis] = Math.max(0, Math.ceil((bound(to[i], low) - starts[axis]) / step))
+  }
+  return strided(x, starts, steps, shape)
+}
+
+const pad: Operator = (call) => {
+  const x = input(call, 0)
+  const rank = x.shape.length
+  const given = Array.from(input(call, 1).data)
+  const value = call.inputs[2]?.data[0] ?? 0
+  const axes = vector(call.inputs[3])?.map((axis) => normalAxis(axis, rank)) ?? x.shape.map((_, axis) => axis)
+  const [before, after] = [x.shape.map(() => 0), x.shape.map(() => 0)]
+  for (const [i, axis] of axes.entries()) {
+    before[axis] = given[i]
+    after[axis] = given[i + axes.length]
+  }
+  const mode = text(call, 'mode', 'constant')
+  const shape = x.shape.map((size, axis) => size + before[axis] + after[axis])
+  const source = (at: number, size: number): number => {
+    if (at >= 0 && at < size) return at
+    if (mode === 'edge') return at < 0 ? 0 : size - 1
+    if (mode === 'wrap') return ((at % size) + size) % size
+    if (mode === 'reflect') {
+      const period = Math.max(1, 2 * (size - 1))
+      const folded = ((at % period) + period) % period
+      return folded < size ? folded : period - folded
+    }
+    return -1
+  }
+  const strides = stridesOf(x.shape)
+  const out = make(x.dtype, shape)
+  const index = x.shape.map(() => 0)
+  for (let i = 0; i < out.data.length; i++) {
+    let offset = 0
+    for (let axis = 0; axis < rank && offset >= 0; axis++) {
+      const at = source(index[axis] - before[axis], x.shape[axis])
+      offset = at < 0 ? -1 : offset + at * strides[axis]
+    }
+    out.data[i] = offset < 0 ? value : x.data[offset]
+    for (let axis = rank - 1; axis >= 0 && ++index[axis] >= shape[axis]; axis--) index[axis] = 0
+  }
+  return out
+}
+
+const shapeOf: Operator = (call) => {
+  const { shape } = input(call, 0)
+  const bound = (v: number): number => Math.min(Math.max(v < 0 ? v + shape.length : v, 0), shape.length)
+  const dims = shape.slice(bound(int(call, 'start', 0)), bound(int(call, 'end', shape.length)))
+  return make('int64', [dims.length], Float64Array.from(dims))
+}
+
+const constantOfShape: Operator = (call) => {
+  const shape = Array.from(input(call, 0).data)
+  const value = call.attributes.value as Tensor | undefined
+  return make(value?.dtype ?? 'float32', shape, new Float64Array(sizeOf(shape)).fill(value ? numbersOf(value)[0] : 0))
+}
+
+const range: Operator = (call) => {
+  const [start, limit, delta] = [0, 1, 2].map((i) => input(call, i).data[0])
+  const count = Math.max(0, Math.ceil((limit - start) / delta))
+  return make(
+    input(call, 0).dtype,
+    [count],
+    Float64Array.from({ length: count }, (_, i) => start + i * delta),
+  )
+}
+
+const depthToSpace: Operator = (call) => {
+  const x = input(call, 0)
+  const [n, c, h, w] = x.shape
+  const b = int(call, 'blocksize', 1)
+  const depth = c / (b * b)
+  const crd = text(call, 'mode', 'DCR') === 'CRD'
+  const six = reshaped(x, crd ? [n, depth, b, b, h, w] : [n, b, b, depth, h, w])
+  return reshaped(transpose(six, crd ? [0, 1, 4, 2, 5, 3] : [0, 3, 4, 1, 5, 2]), [n, depth, h * b, w * b])
+}
+
+const spaceToDepth: Operator = (call) => {
+  const x = input(call, 0)
+  const [n, c, h, w] = x.shape
+  const b = int(call, 'blocksize', 1)
+  return reshaped(transpose(reshaped(x, [n, c, h / b, b, w / b, b]), [0, 3, 5, 1, 2, 4]), [n, c * b * b, h / b, w / b])
+}
+
+const trilu: Operator = (call) => {
+  const x = input(call, 0)
+  const k = call.inputs[1]?.data[0] ?? 0
+  const upper = int(call, 'upper', 1) === 1
+  const [rows, columns] = x.shape.slice(-2)
+  return make(
+    x.dtype,
+    x.shape,
+    x.data.map((v, i) => {
+      const distance = (i % columns) - (Math.floor(i / columns) % rows)
+      return (upper ? distance >= k : distance <= k) ? v : 0
+    }),
+  )
+}
+
+const eyeLike: Operator = (call) => {
+  const { shape, dtype } = input(call, 0)
+  const k = int(call, 'k', 0)
+  return make(
+    dtype,
+    shape,
+    Float64Array.from({ length: sizeOf(shape) }, (_, i) => Number((i % shape[1]) - Math.floor(i / shape[1]) === k)),
+  )
+}
+
+export const shape: Record<string, Operator> = {
+  Reshape: reshape,
+  Flatten: flatten,
+  Squeeze: squeeze,
+  Unsqueeze: unsqueeze,
+  Transpose: (call: Call) =>
+    transpose(
+      input(call, 0),
+      ints(call, 'perm') ??
+        input(call, 0)
+          .shape.map((_, i) => i)
+          .reverse(),
+    ),
+  Expand: expand,
+  Tile: tile,
+  Concat: concat,
+  Split: split,
+  Slice: slice,
+  Pad: pad,
+  Shape: shapeOf,
+  Size: (call) => make('int64', [], Float64Array.of(input(call, 0).data.length)),
+  ConstantOfShape: constantOfShape,
+  Range: range,
+  DepthToSpace: depthToSpace,
+  SpaceToDepth: spaceToDepth,
+  Trilu: trilu,
+  EyeLike: eyeLike,
+}
