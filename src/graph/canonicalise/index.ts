@@ -1,8 +1,10 @@
 import { GraphBuilder } from '../builder.js'
 import { sameShape } from '../dim.js'
 import { Graph, type Node, type Value } from '../ir.js'
+import { attention } from './attention.js'
 import { attentionScale } from './attention-scale.js'
 import { batchNormalisation } from './batch-normalisation.js'
+import { fixedParameters } from './fixed.js'
 import { gelu } from './gelu.js'
 import { layerNormalisation, normalisationScale, rmsNormalisation } from './layer-normalisation.js'
 import { reshapes, transposeOfJoinedAxes, transposes } from './layout.js'
@@ -18,6 +20,8 @@ export { uniformValue } from './uniform.js'
 
 /** In the order they are tried at each node; the first that applies wins. */
 export const rules: Readonly<Record<string, Rule>> = {
+  fixedParameters,
+  attention,
   nothingToDo,
   neutralOperand,
   expandedOperand,
