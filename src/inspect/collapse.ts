@@ -17,7 +17,7 @@ export interface BlockGroup {
 /** Properties in which the blocks of one stage differ by design: every other window is shifted. */
 const alternating = new Set(['shift', 'mask'])
 
-/** Neighbours of the same structure and size become one group. */
+/** Neighbours that read alike become one group. */
 export function collapse(blocks: readonly InspectedBlock[]): BlockGroup[] {
   const runs: InspectedBlock[][] = []
   let last: string | undefined
@@ -57,5 +57,5 @@ function distinct(values: readonly (Property | undefined)[]): (Property | undefi
 
 function signatureOf(block: InspectedBlock): string {
   const properties = Object.entries(block.properties).filter(([name]) => !alternating.has(name))
-  return JSON.stringify([block.kind, properties, block.parameters, block.children.map(signatureOf)])
+  return JSON.stringify([block.kind, properties, block.children.map(signatureOf)])
 }

@@ -237,7 +237,79 @@ describe('the scale of attention', () => {
     const { ops } = rewritten([N, 2, 5, 4], (b, x) =>
       b.matMul(b.div(x, 2), b.matrixTranspose(b.mul(b.emit('Neg', [x]), 0.25))),
     )
-    expect(ops.sort()).toEqual(['MatMul', 'Mul', 'Neg', 'Transpose'])
+    expect([...ops].sort()).toEqual(['MatMul', 'Mul', 'Neg', 'Transpose'])
+  })
+})
+
+describe('the Attention operator', () => {
+  const softmax = (b: GraphBuilder, scores: Value) => b.emit('Softmax', [scores], { axis: -1 })
+  /** Softmax(QKᵀ/√d + mask)V with heads apart, as the definition says it. */
+  const defined = (b: GraphBuilder, q: Value, k: Value, v: Value, mask?: Value) => {
+    const scores = b.div(b.matMul(q, b.matrixTranspose(k)), 2)
+    return b.matMul(softmax(b, mask === undefined ? scores : b.add(scores, mask)), v)
+  }
+  const heads = (b: GraphBuilder, x: Value) => b.transpose(b.reshape(x, [N, 5, 2, 4]), [0, 2, 1, 3])
+
+  function agrees(attention: Build, definition: Build): readonly string[] {
+    const [given, wanted] = [attention, definition].map((build) => graphOf([N, 5, 8], build))
+    const result = canonicalise(given, { keepParameters: true })
+    const input = randomArray([2, 5, 8])
+    expect(difference(runGraph(wanted, [input])[0], runGraph(result, [input])[0])).toBeLessThan(1e-6)
+    return result.nodes.map(({ op }) => op)
+  }
+
+  it('is taken apart into products and softmax', () => {
+    const ops = agrees(
+      (b, x) => b.emit('Attention', [heads(b, x), heads(b, x), heads(b, x)]),
+      (b, x) => defined(b, heads(b, x), heads(b, x), heads(b, x)),
+    )
+    expect(ops).toContain('Softmax')
+    expect(ops).not.toContain('Attention')
+  })
+
+  it('is taken apart with heads joined in three axes', () => {
+    agrees(
+      (b, x) => b.emit('Attention', [x, x, x], { q_num_heads: 2, kv_num_heads: 2 }),
+      (b, x) => b.reshape(b.transpose(defined(b, heads(b, x), heads(b, x), heads(b, x)), [0, 2, 1, 3]), [N, 5, 8]),
+    )
+  })
+
+  it('hides later tokens where it is causal', () => {
+    const later = Array.from({ length: 25 }, (_, i) => (i % 5 > Math.floor(i / 5) ? -1e9 : 0))
+    agrees(
+      (b, x) => b.emit('Attention', [heads(b, x), heads(b, x), heads(b, x)], { is_causal: 1 }),
+      (b, x) => defined(b, heads(b, x), heads(b, x), heads(b, x), b.constant(float32Tensor([5, 5], later))),
+    )
+  })
+
+  it('takes masks as booleans and as numbers', () => {
+    const open = Array.from({ length: 25 }, (_, i) => (i % 4 === 1 ? 0 : 1))
+    const numbers = open.map((bit) => (bit === 1 ? 0 : -1e9))
+    const definition: Build = (b, x) =>
+      defined(b, heads(b, x), heads(b, x), heads(b, x), b.constant(float32Tensor([5, 5], numbers)))
+    for (const mask of [tensorFromNumbers('bool', [5, 5], open), float32Tensor([5, 5], numbers)])
+      agrees((b, x) => b.emit('Attention', [heads(b, x), heads(b, x), heads(b, x), b.constant(mask)]), definition)
+  })
+
+  it('lets several query heads share the heads of keys and values', () => {
+    const shared = (b: GraphBuilder, x: Value) => b.slice(heads(b, x), [0], [1], [1])
+    agrees(
+      (b, x) => b.emit('Attention', [heads(b, x), shared(b, x), shared(b, x)], { kv_num_heads: 1 }),
+      (b, x) => {
+        const twiceOver = b.concat([shared(b, x), shared(b, x)], 1)
+        return defined(b, heads(b, x), twiceOver, twiceOver)
+      },
+    )
+  })
+})
+
+describe('what parameters alone determine', () => {
+  const build: Build = (b, x) =>
+    b.add(x, b.emit('Sigmoid', [b.matMul(parameter(b, 'a', [3, 4]), parameter(b, 'b', [4, 5]))]))
+
+  it('is computed once, unless their gradients will be asked for', () => {
+    expect(rewritten([N, 3, 5], build, false).ops).toEqual(['Add'])
+    expect(rewritten([N, 3, 5], build, true).ops).toEqual(['MatMul', 'Sigmoid', 'Add'])
   })
 })
 
