@@ -17,9 +17,11 @@ struct Ended {
   signstep_status status = SIGNSTEP_OK;
   int order = -1;
   std::atomic<int>* clock = nullptr;
+  std::atomic<bool>* gate = nullptr;  // holds the job thread until it opens
 
   static void done(void* user, signstep_status status, const char*) {
     auto& self = *static_cast<Ended*>(user);
+    if (self.gate != nullptr) self.gate->wait(false);
     self.status = status;
     if (self.clock != nullptr) self.order = (*self.clock)++;
     ++self.calls;
@@ -53,8 +55,10 @@ TEST("jobs run in the order of submission; cancelled ones end as such") {
   std::vector<Ended> ended(20);
   std::vector<signstep_job*> jobs(20);
   std::atomic<int> clock{0};
+  std::atomic<bool> gate{false};
+  ended.front().gate = &gate;
   for (std::size_t i = 0; i < jobs.size(); ++i) {
-    batches.push_back(std::make_unique<Batch>(2, 200000, static_cast<std::uint32_t>(i)));
+    batches.push_back(std::make_unique<Batch>(2, 20000, static_cast<std::uint32_t>(i)));
     ended[i].clock = &clock;
   }
   for (std::size_t i = 0; i < jobs.size(); ++i) {
@@ -62,6 +66,8 @@ TEST("jobs run in the order of submission; cancelled ones end as such") {
     EXPECT(api().job_submit(SIGNSTEP_RULE_L2, &step, Ended::done, &ended[i], &jobs[i]) == SIGNSTEP_OK);
   }
   api().job_cancel(jobs.back());
+  gate = true;
+  gate.notify_one();
   for (signstep_job* job : jobs) api().job_wait(job);
   for (std::size_t i = 0; i < jobs.size(); ++i) {
     EXPECT(ended[i].order == static_cast<int>(i) && ended[i].calls == 1);

@@ -8,15 +8,15 @@ namespace {
 
 template <class V>
 void start_uniform(float* out, const float* x0, std::size_t n, float radius, const PhiloxStream& stream, std::size_t first) {
-  const auto reach = V::set(radius), one = V::set(1.0f), unit = V::set(0x1p-23f);
+  // 2u - 1 = ((word >> 8) - 2^23)·2^-23: the power of two goes into the radius, which changes no bit and saves a product.
+  const auto half = V::set(0x1p23f), reach = V::set(radius * 0x1p-23f);
   for_words<V>(n, stream, first, [&](const std::uint32_t (&words)[kWords], std::size_t start, std::size_t length) {
     std::size_t at = 0;
     for_blocks(
         length,
         [&](float* po, const float* px0) {
           for (std::size_t i = 0; i < kLanes; i += V::kWidth) {
-            // (word >> 8)·2^-23 - 1 = 2u - 1, exactly.
-            const auto u = V::sub(V::mul(V::to_float(V::shift_right_8(V::load_words(words, at + i))), unit), one);
+            const auto u = V::sub(V::to_float(V::shift_right_8(V::load_words(words, at + i))), half);
             V::store(po + i, clamp_pixel<V>(V::add(V::load(px0 + i), V::mul(u, reach))));
           }
           at += kLanes;

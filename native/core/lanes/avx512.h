@@ -81,8 +81,8 @@ struct Avx512 {
   static P high(P a) { return _mm512_srli_epi64(a, 32); }
   static P xor3(P a, P b, P c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
   static void store_blocks(std::uint32_t* out, P c0, P c1, P c2, P c3) {
-    const P first = _mm512_mask_blend_epi32(0xAAAA, c0, _mm512_slli_epi64(c1, 32));
-    const P second = _mm512_mask_blend_epi32(0xAAAA, c2, _mm512_slli_epi64(c3, 32));
+    const P first = _mm512_mask_shuffle_epi32(c0, 0xAAAA, c1, _MM_PERM_CCAA);
+    const P second = _mm512_mask_shuffle_epi32(c2, 0xAAAA, c3, _MM_PERM_CCAA);
     _mm512_storeu_si512(out, _mm512_unpacklo_epi64(first, second));
     _mm512_storeu_si512(out + 16, _mm512_unpackhi_epi64(first, second));
   }

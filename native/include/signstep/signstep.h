@@ -134,7 +134,10 @@ typedef struct signstep_api {
   /* One raw Philox4x32-10 block. */
   void (*philox4x32_10)(const uint32_t counter[4], const uint32_t key[2], uint32_t block[4]);
 
-  /* out = clamp(x0 + (2u - 1) * (scale * eps), 0, 1). */
+  /*
+   * out = clamp(x0 + (2u - 1) * (scale * eps), 0, 1), the product computed as ((word >> 8) - 2^23) * (scale * eps * 2^-23): other bits
+   * only where scale * eps is below 2^-103.
+   */
   signstep_status (*start_uniform)(const signstep_start *start);
   /*
    * out = clamp(x0 + z * r / |z|, 0, 1), z Gaussian; r = eps on the sphere, eps * u'^(1/elements) in the ball. Two passes: |z| must

@@ -1,0 +1,11 @@
+{
+  'targets': [
+    {
+      'target_name': 'distance',
+      'sources': ['addon.c'],
+      'defines': ['NAPI_VERSION=9'],
+      # In a project that has installed signstep: "<!(node -p \"require('signstep/native').gyp\"):signstep_headers"
+      'dependencies': ['../../native/signstep.gyp:signstep_headers'],
+    },
+  ],
+}
