@@ -221,6 +221,26 @@ describe('masks', () => {
   })
 })
 
+describe('constants added one after the other', () => {
+  it('are added up, across a reshape of the leading axes', () => {
+    const build: Build = (b, x) => {
+      const biased = b.add(b.exp(x), parameter(b, 'bias', [1, 2, 3, 3]))
+      const apart = b.emit('Reshape', [biased, b.ints([-1, 4, 2, 3, 3])])
+      return b.emit('Relu', [b.add(apart, parameter(b, 'mask', [1, 4, 1, 3, 3], 5))])
+    }
+    expect(rewritten([{ factor: 4 }, 2, 3, 3], build, false).ops).toEqual(['Exp', 'Reshape', 'Add', 'Relu'])
+    expect(rewritten([{ factor: 4 }, 2, 3, 3], build, true).ops).toEqual(['Exp', 'Add', 'Reshape', 'Add', 'Relu'])
+  })
+
+  it('are not, where the reshape cuts through the axes of the first', () => {
+    const build: Build = (b, x) => {
+      const biased = b.add(x, parameter(b, 'bias', [4, 6]))
+      return b.add(b.emit('Reshape', [biased, b.ints([-1, 6, 4])]), parameter(b, 'other', [4], 5))
+    }
+    expect(rewritten([N, 4, 6], build, false).ops).toEqual(['Add', 'Reshape', 'Add'])
+  })
+})
+
 describe('the scale of attention', () => {
   it('on both operands is applied once', () => {
     const { ops, graph } = rewritten([N, 2, 5, 4], (b, x) => {

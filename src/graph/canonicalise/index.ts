@@ -14,6 +14,7 @@ import { convolutionPadding, expandedOperand, neutralOperand, nothingToDo, relu 
 import type { Rule } from './rule.js'
 import { selectionFirst } from './selections.js'
 import { gatheredRun, siblingSlices } from './splits.js'
+import { constantSums } from './sums.js'
 
 export type { Rule, Site } from './rule.js'
 export { uniformValue } from './uniform.js'
@@ -37,6 +38,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   normalisationScale,
   gelu,
   relu,
+  constantSums,
   linear,
   gemmBias,
   attentionScale,
