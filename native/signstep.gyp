@@ -1,6 +1,6 @@
 {
   # For addons that use signstep through the table in `capi` and need its header only:
-  #   'dependencies': ["<!(node -p \"require('signstep/native').gyp\"):signstep_headers"]
+  #   'dependencies': ["<!(node -e \"import('signstep/native').then((n) => console.log(n.gyp))\"):signstep_headers"]
   'targets': [
     {
       'target_name': 'signstep_headers',

@@ -1,5 +1,6 @@
 # For programs and addons that link signstep's core library from inside the npm package:
-#   execute_process(COMMAND node -p "require('signstep/native').cmake" OUTPUT_VARIABLE signstep_DIR OUTPUT_STRIP_TRAILING_WHITESPACE)
+#   execute_process(COMMAND node -e "import('signstep/native').then((n) => console.log(n.cmake))"
+#     OUTPUT_VARIABLE signstep_DIR OUTPUT_STRIP_TRAILING_WHITESPACE)
 #   find_package(signstep CONFIG REQUIRED)
 #   target_link_libraries(mine PRIVATE signstep::signstep)
 # An addon that links so works once JavaScript has loaded signstep: the library is then in the process already. Others need its folder
