@@ -1,2 +1,7 @@
+export { differentiate } from './differentiate.js'
+export { forwardGraph, type JointOptions, jointGraph } from './joint.js'
 export type { LossName } from './loss-name.js'
+export { lossOf } from './losses.js'
+export { noPreprocess, type Preprocess } from './preprocess.js'
 export type { VjpContext, VjpRule } from './rule.js'
+export { rules } from './rules/index.js'
