@@ -1,6 +1,9 @@
 /**
  * The addon's kernels. Images are [n, per] float32, row-major; per-sample vectors [n]. All calls are synchronous and use the addon's
- * thread pool: the attack loop calls them from its worker thread. Same bits on every instruction set and thread count.
+ * thread pool: the attack loop calls them from its worker thread. Same bits on every instruction set and thread count. Exact
+ * definitions, random numbers included: native/include/signstep/signstep.h.
+ *
+ * Wrong types, lengths and values throw a TypeError that names the argument, before anything is written.
  */
 export interface Kernels {
   /** out = clamp(x0 + (2u − 1)·scale·eps, 0, 1), u from Philox4x32-10 keyed by (seed, sampleIndex, restart, element). */
@@ -13,6 +16,7 @@ export interface Kernels {
     sampleIndices: Int32Array,
     restart: number,
   ): void
+  /** The same in the L2 ball (uniformly) or on its sphere: a Gaussian direction, clamped to [0,1]. */
   startL2(
     out: Float32Array,
     x0: Float32Array,
@@ -33,6 +37,10 @@ export interface Kernels {
     nan: Int32Array,
     zero: Uint8Array,
   ): void
+  /**
+   * In place: x += direction·alpha·g/max(‖g‖₂, 1e-12), projected onto the L2 ball around x0, clamped. NaN and infinite elements of g
+   * move nothing and are counted.
+   */
   stepL2(
     x: Float32Array,
     x0: Float32Array,
@@ -68,7 +76,11 @@ export interface Binding extends Kernels {
   instructionSet(): string
   /** Forces a lesser instruction set, for tests. Throws if the processor lacks it. */
   setInstructionSet(name: string): void
-  /** The same step on the device's job thread, so that the event loop stays free; cancel() is polled between samples. */
+  /**
+   * stepLinf on the device's job thread, so that the event loop stays free. Jobs run in the order of submission. cancel() is polled
+   * every 16,384 elements and rejects the promise with code 'ABORTED'; x is then moved in part. Until the promise is settled the arrays
+   * must not be changed or transferred; alpha and eps are copied.
+   */
   stepLinfAsync(
     x: Float32Array,
     x0: Float32Array,
