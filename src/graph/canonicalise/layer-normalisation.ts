@@ -19,7 +19,7 @@ export const layerNormalisation: Rule = ({ node, inputs, b }) => {
     const difference = madeBy(centred, 'Sub')
     const variance = withEpsilon(root)
     const [x, mean] = difference?.inputs ?? []
-    if (x === undefined || mean === undefined || variance === undefined) continue
+    if (x?.dtype !== 'float32' || mean === undefined || variance === undefined) continue
     const first = suffixMean(mean)
     const second = suffixMean(variance[0])
     if (first?.of !== x || second === undefined || second.axis !== first.axis) continue
@@ -35,6 +35,7 @@ export const rmsNormalisation: Rule = ({ node, inputs, b }) => {
     const variance = withEpsilon(root)
     const mean = variance && suffixMean(variance[0])
     if (variance === undefined || mean === undefined || squareRootOfSquare(mean.of) !== x) continue
+    if (x.dtype !== 'float32') continue
     return [emitNormalisation(b, 'RMSNormalization', x, mean.axis, variance[1])]
   }
   return undefined
