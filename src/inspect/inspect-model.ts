@@ -43,7 +43,7 @@ export function inspectModel({ file, model, graph, notes = [] }: InspectSubject)
     blocks: tree.blocks.map((block) => describeBlock(block, costs)),
     unrecognised: tree.unrecognised.map((node) => ({
       op: node.op,
-      name: node.name,
+      name: node.outputs[0].name,
       shape: node.outputs[0].shape.map(sizeOf),
     })),
     nodes: { file: model.graph.nodes.length, folded: graph.nodes.length, canonical: canonical.nodes.length },

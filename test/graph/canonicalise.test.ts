@@ -139,6 +139,25 @@ describe('GELU', () => {
   })
 })
 
+describe('names', () => {
+  it('of the results that are left are those of the file', () => {
+    const graph = graphOf([N, 6], (b, x) =>
+      b.add(
+        b.matMul(b.exp(b.mul(x, vector(b, [1, 1, 1, 1, 1, 1]))), parameter(b, 'w', [6, 4])),
+        parameter(b, 'bias', [4]),
+      ),
+    )
+    const [, exponential, , sum] = graph.nodes.map(({ outputs }) => outputs[0])
+    exponential.name = 'features'
+    sum.name = 'logits'
+    const result = canonicalise(graph, { keepParameters: true })
+    expect(result.nodes.map(({ outputs }) => outputs[0].name)).toEqual(['features', 'logits'])
+    expect(result.outputs.map(({ name }) => name)).toEqual(['logits'])
+    const all = result.nodes.flatMap(({ inputs, outputs }) => [...inputs, ...outputs])
+    expect(new Set(all.map((value) => value?.name)).size).toBe(new Set(all).size)
+  })
+})
+
 describe('linear layers', () => {
   it('of two axes become Gemm', () => {
     const { ops } = rewritten([N, 6], (b, x) =>

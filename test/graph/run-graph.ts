@@ -1,25 +1,10 @@
-import type { Graph, Value } from '#signstep/graph/index.js'
-import { evaluate, type NdArray } from '#signstep/interpreter/index.js'
-import { elementCount, numbersOf } from '#signstep/tensor/index.js'
+import { type Graph, interpret } from '#signstep/graph/index.js'
+import type { NdArray } from '#signstep/interpreter/index.js'
+import { elementCount } from '#signstep/tensor/index.js'
 
-/** Runs a graph in float64, node by node: the definition the rewritten graph has to agree with. */
+/** Runs a graph in float64 on its inputs in order: the definition the rewritten graph has to agree with. */
 export function runGraph(graph: Graph, inputs: readonly NdArray[]): NdArray[] {
-  const values = new Map<Value, NdArray>(graph.inputs.map((input, i) => [input, inputs[i]]))
-  const read = (value: Value | undefined): NdArray | undefined => {
-    if (value === undefined) return undefined
-    if (value.constant !== undefined)
-      return { dtype: value.dtype, shape: value.constant.shape, data: numbersOf(value.constant) }
-    const found = values.get(value)
-    if (found === undefined) throw new Error(`${value.name} is read before it is computed`)
-    return found
-  }
-  for (const node of graph.nodes) {
-    const outputs = evaluate(node.op, node.attributes, node.inputs.map(read), node.outputs.length)
-    node.outputs.forEach((output, i) => {
-      values.set(output, outputs[i])
-    })
-  }
-  return graph.outputs.map((output) => read(output) as NdArray)
+  return interpret(graph, new Map(graph.inputs.map(({ name }, i) => [name, inputs[i]])))
 }
 
 /** Numbers in (−1, 1) that repeat from run to run. */

@@ -16,7 +16,8 @@ export const attention: Rule = ({ node, inputs, b, keepParameters }) => {
   const [query, key, value, mask] = inputs
   if (node.op !== 'Attention' || query === undefined || key === undefined || value === undefined) return undefined
   const softcap = node.attributes.softcap
-  if (query.dtype !== 'float32' || node.outputs.length > 1 || inputs.slice(4).some((input) => input !== undefined)) return undefined
+  if (query.dtype !== 'float32' || node.outputs.length > 1 || inputs.slice(4).some((input) => input !== undefined))
+    return undefined
   if (typeof softcap === 'number' && softcap !== 0) return undefined
 
   const q = withHeads(b, query, intAttribute(node.attributes, 'q_num_heads', 1))

@@ -97,12 +97,16 @@ export function applyRules(
   const users = (value: Value) => readers.get(value) ?? []
 
   const b = new GraphBuilder(new Graph(graph.name))
+  // What a node is rewritten to keeps the names of the file, so nothing new may take them.
+  for (const node of graph.nodes) for (const output of node.outputs) b.adopt(output)
+  const named = new Set<Value>()
   const image = new Map<Value, Value>()
   const mapped = (value: Value): Value => {
     let found = image.get(value)
     if (found === undefined) {
       found = value.constant === undefined || value.parameter ? b.adopt(value) : b.constant(value.constant, value.name)
       image.set(value, found)
+      named.add(found)
     }
     return found
   }
@@ -121,7 +125,10 @@ export function applyRules(
     if (outputs !== undefined) applied++
     else outputs = b.emitAll(node.op, inputs, node.attributes, node.outputs.length)
     node.outputs.forEach((output, i) => {
-      if (outputs[i] !== undefined) image.set(output, outputs[i])
+      if (outputs[i] === undefined) return
+      image.set(output, outputs[i])
+      if (outputs[i].producer !== undefined && !named.has(outputs[i])) outputs[i].name = output.name
+      named.add(outputs[i])
     })
   }
   b.graph.outputs.push(...graph.outputs.map(mapped))
