@@ -13,6 +13,7 @@ export interface Dataset {
   /** Decodes one sample into `out` (length C·H·W): float32, CHW, RGB, [0,1]. Throws DataError DATA_UNDECODABLE naming the file. */
   read(index: number, out: Float32Array): Promise<void>
   close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
 }
 
 /** One batch in the order of the data set. The buffers are the receiver's to keep. */
