@@ -5,8 +5,8 @@ export type Norm = 'linf' | 'l2'
 /** ε or α in pixel units of [0,1] images: a number, a fraction as text (`'8/255'`), or one value per sample. */
 export type Magnitude = number | string | Float32Array
 
-/** How targeted attacks choose their target: a class per sample, or `random`, `least-likely`, `second` (most likely wrong class). */
-export type Target = Int32Array | 'random' | 'least-likely' | 'second'
+/** How targeted attacks choose their target: a class per sample, one class for all, or `random`, `least-likely`, `second` (most likely wrong class). */
+export type Target = Int32Array | number | 'random' | 'least-likely' | 'second'
 
 export interface AttackOptions {
   readonly eps: Magnitude
@@ -57,6 +57,8 @@ export interface AttackResult {
   readonly loss: Float32Array
   readonly linf: Float32Array
   readonly l2: Float32Array
+  /** Samples not fooled at the iterate after k steps of the first restart, k = 0 … steps. */
+  readonly correctAfterStep: Int32Array
   /** Per-sample gradients computed in all (a batch of n counts n). */
   readonly gradientCalls: number
   readonly nanGradients: number

@@ -1,3 +1,6 @@
+import type { LossName } from '../autodiff/index.js'
+import type { Graph } from '../graph/index.js'
+
 /**
  * What runs an attack. Attacks are written once against these two interfaces; a backend decides where the buffers live and whether
  * the rule is a kernel of its own (CPU) or the end of the backward pass (CUDA).
@@ -8,29 +11,36 @@ export interface Backend {
   readonly name: 'cpu' | 'cuda' | 'sim'
   /** One line for `signstep info` and the report: runtime, version, threads. */
   readonly description: string
-  /** Compiles a joint graph (inputs images, labels[, targets]; outputs logits, loss, input_gradient). */
+  /** Makes a joint graph runnable. Costly parts (weights on the device, sessions) may wait for the first call that needs them. */
   compile(graphs: ProgramGraphs, options: CompileOptions): Promise<Program>
+  /** Ends after the work under way. Programs of a closed backend reject every call. */
   dispose(): Promise<void>
 }
 
 export interface ProgramGraphs {
   /** images → logits */
-  readonly forward: import('../graph/index.js').Graph
+  readonly forward: Graph
   /** images, labels[, targets] → logits, loss [N], input_gradient */
-  readonly gradient: import('../graph/index.js').Graph
+  readonly gradient: Graph
 }
 
 export interface CompileOptions {
   /** The largest batch that will be asked for. */
   readonly batch: number
-  readonly threads?: number
+  /** The loss of the gradient graph; `score` computes the same one from logits. */
+  readonly loss: LossName
+  readonly targeted: boolean
 }
 
 export interface Program {
   readonly imageShape: readonly [number, number, number]
   readonly classes: number
+  /** The largest `count` of one call. */
+  readonly batch: number
+  readonly loss: LossName
+  readonly targeted: boolean
   /** Logits [n, classes] of images in [0,1]. */
-  forward(images: Float32Array, count: number): Promise<Float32Array>
+  forward(images: Float32Array, count: number, signal?: AbortSignal): Promise<Float32Array>
   /** Copies a batch onto the device. `sampleIndices` key the random numbers, so that results do not depend on the batch split. */
   begin(batch: AttackBatch): Promise<AttackState>
   dispose(): Promise<void>
@@ -80,16 +90,40 @@ export interface StepResult {
   readonly zeroGradients: Uint8Array
 }
 
-/** One batch under attack; lives on the device. */
+export interface StepOptions {
+  /** Rejects with AbortedError before work starts if it is aborted, and at once when it is aborted while the step runs. */
+  readonly signal?: AbortSignal
+  /** Leaves alone the samples that are fooled at the current iterate (targeted: that are taken for the target). */
+  readonly hold?: boolean
+  /** Remembers, per sample, the iterate of the best loss since `start` (highest; lowest where the rule descends): see `best`. */
+  readonly remember?: boolean
+}
+
+export interface Scores {
+  readonly loss: Float32Array
+  /** The class of the highest logit; −1 where a logit is NaN. */
+  readonly predictions: Int32Array
+  /** [n, classes] */
+  readonly logits: Float32Array
+}
+
+export interface BestIterates {
+  readonly images: Float32Array
+  readonly loss: Float32Array
+}
+
+/** One batch under attack; lives on the device. Calls run in the order they are made. */
 export interface AttackState {
   readonly count: number
   start(rule: StartRule): Promise<void>
-  /** One gradient at the current iterate, then the rule. Rejects with AbortedError before work starts if `signal` is aborted. */
-  step(rule: StepRule, signal?: AbortSignal): Promise<StepResult>
-  /** Loss and predictions of the current iterate; logits [n, classes]. */
-  score(signal?: AbortSignal): Promise<{ loss: Float32Array; predictions: Int32Array; logits: Float32Array }>
-  /** The current iterate [n,C,H,W], a copy. */
-  images(): Promise<Float32Array>
+  /** One gradient at the current iterate, then the rule. */
+  step(rule: StepRule, options?: StepOptions): Promise<StepResult>
+  /** Loss and predictions of the current iterate, by a forward pass alone. */
+  score(signal?: AbortSignal): Promise<Scores>
+  /** The current iterate [n,C,H,W], or only these rows of it; a copy. */
+  images(rows?: Int32Array): Promise<Float32Array>
+  /** What `step` with `remember` has seen since `start`; the iterate after the last step is not among it. */
+  best(): Promise<BestIterates>
   /** The gradient at the current iterate [n,C,H,W], without moving it. */
   gradient(signal?: AbortSignal): Promise<Float32Array>
   /** Keeps only these rows (ascending positions in the batch), for samples that are finished. */

@@ -7,7 +7,7 @@ import { RunFolder, renderTable } from '../report/index.js'
 import { interruptible } from './interrupt.js'
 import { createProgress } from './progress.js'
 
-export interface RunOptions extends ModelOptions {
+export interface RunOptions extends Omit<ModelOptions, 'batch'> {
   readonly data: string
   readonly resize?: number | readonly [number, number]
   readonly crop?: readonly [number, number]
@@ -27,10 +27,14 @@ export async function runEvaluation(path: string, options: RunOptions): Promise<
   const progress = createProgress(options.quiet === true)
   const interrupt = interruptible()
   const { signal } = interrupt
+  const batch = options.batch === 'auto' ? undefined : options.batch
   const { preprocess, mean, std, scale, channelOrder, inputSize, device, threads } = options
-  await using model = await loadModel(path, { preprocess, mean, std, scale, channelOrder, inputSize, device, threads })
+  await using model = await loadModel(
+    path,
+    given({ preprocess, mean, std, scale, channelOrder, inputSize, device, threads, batch }),
+  )
   const { resize, crop, limit } = options
-  await using dataset = await openDataset(options.data, { resize, crop, limit, imageShape: model.imageShape })
+  const dataset = await openDataset(options.data, { resize, crop, limit, imageShape: model.imageShape })
   const folder =
     options.out === undefined
       ? undefined
@@ -44,7 +48,7 @@ export async function runEvaluation(path: string, options: RunOptions): Promise<
     const { result, examples } = await evaluate(model, dataset, {
       attacks: options.attacks,
       attackErrors: options.attackErrors,
-      batch: options.batch === 'auto' ? undefined : options.batch,
+      batch: model.batch,
       seed: options.seed,
       command: commandLine(),
       signal,
@@ -72,8 +76,14 @@ export async function runEvaluation(path: string, options: RunOptions): Promise<
     process.stderr.write(`signstep: interrupted${kept}\n`)
     return interrupt.exitCode()
   } finally {
+    await dataset.close()
     interrupt.release()
   }
+}
+
+/** Without the options that were left out: they must not hide defaults. */
+function given<T extends object>(options: T): T {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as T
 }
 
 /** The command as one would type it again. */

@@ -9,7 +9,7 @@ import { warnings } from './warnings.js'
 export interface EvaluateOptions {
   /** One entry an attack and ε. */
   readonly attacks: readonly AttackSpec[]
-  /** Images per pass through the model. Default 64, or what 256 MiB of images allow. */
+  /** Images per pass through the model. Default: the model's own batch. */
   readonly batch?: number
   readonly seed?: number
   /** Attack samples that are wrong on the clean image too. Their verdict is "broken" either way. Default false. */
@@ -69,7 +69,7 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
   if (names.size < attacks.length)
     throw new OptionError('OPTION_INVALID', 'the same attack is asked for twice at one eps', { subject: 'attacks' })
   checkLabels(dataset, model.classes)
-  const batch = options.batch ?? defaultBatch(model.imageShape)
+  const batch = options.batch ?? model.batch
   const per = model.imageShape[0] * model.imageShape[1] * model.imageShape[2]
   const total = dataset.length
   const tallies = attacks.map((spec) => new Tally(spec))
@@ -144,11 +144,6 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
     warnings: warnings(model, clean.accuracy, outcomes),
   }
   return { result, examples: chooser.chosen }
-}
-
-/** 64 images, fewer where they are large: the buffers of a batch (image, start, gradient, momentum) stay under 256 MiB. */
-function defaultBatch([c, h, w]: readonly [number, number, number]): number {
-  return Math.max(1, Math.min(64, Math.floor((256 * 2 ** 20) / (c * h * w * 4 * 16))))
 }
 
 /** Passes through the model that one sample costs: a gradient counts as three forwards. */

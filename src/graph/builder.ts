@@ -1,11 +1,14 @@
 import { evaluate, type NdArray } from '../interpreter/index.js'
 import { type DType, elementCount, int64Tensor, numbersOf, type Tensor, tensorFromNumbers } from '../tensor/index.js'
 import { type Dim, isBatch, multiplyDims, sameDim, sameShape } from './dim.js'
-import { infer } from './inference/index.js'
+import { type Inferred, infer } from './inference/index.js'
 import { type Attributes, type Graph, Node, Value } from './ir.js'
 
 /** Larger results are left to the runtime: folding is for shapes, masks, scalars and small tables, not for copies of weights. */
 const FOLD_LIMIT = 1 << 20
+
+/** Constants up to this many elements are compared by content and take part in shape arithmetic. */
+const SMALL = 64
 
 /**
  * Appends nodes to a graph: shapes are inferred on the way, equal nodes are shared, nodes whose inputs are all constant are
@@ -14,7 +17,7 @@ const FOLD_LIMIT = 1 << 20
 export class GraphBuilder {
   readonly graph: Graph
   private readonly shared = new Map<string, readonly Value[]>()
-  private readonly ids = new Map<Value, number>()
+  private readonly ids = new Map<object, number>()
   private readonly names = new Map<string, number>()
   private scope = ''
 
@@ -44,17 +47,29 @@ export class GraphBuilder {
     return value
   }
 
+  /** A value of known content. Equal small constants are one value, larger ones where they are the same array. */
   constant(tensor: Tensor, name = 'constant'): Value {
-    const small = elementCount(tensor.shape) <= 64
-    const key = small
-      ? `const:${tensor.dtype}:${tensor.shape}:${Array.from(tensor.data as ArrayLike<number | bigint>, (v) => (Object.is(v, -0) ? '-0' : v)).join()}`
-      : undefined
-    const found = key === undefined ? undefined : this.shared.get(key)
+    const key = `constant:${this.describe(tensor)}`
+    const found = this.shared.get(key)
     if (found !== undefined) return found[0]
     const value = new Value(this.unique(this.scope + name), tensor.dtype, tensor.shape)
     value.constant = tensor
-    if (small && tensor.dtype.includes('int')) value.known = Array.from(numbersOf(tensor))
-    if (key !== undefined) this.shared.set(key, [value])
+    if (elementCount(tensor.shape) <= SMALL) value.known = Array.from(numbersOf(tensor))
+    this.shared.set(key, [value])
+    return value
+  }
+
+  /** An initialiser of a model that training may change: never folded, never shared with an equal one, under its own name. */
+  parameter(tensor: Tensor, name: string): Value {
+    const value = new Value(this.unique(name), tensor.dtype, tensor.shape)
+    value.constant = tensor
+    value.parameter = true
+    return value
+  }
+
+  /** Takes a parameter (or another constant) of a second graph into this one as it is: it keeps its identity. */
+  adopt(value: Value): Value {
+    this.claim(value.name)
     return value
   }
 
@@ -263,20 +278,17 @@ export class GraphBuilder {
     op: string,
     inputs: readonly (Value | undefined)[],
     attributes: Attributes,
-    inferred: ReturnType<typeof infer>,
+    inferred: readonly Inferred[],
   ): readonly Value[] | undefined {
-    if (inputs.some((input) => input?.parameter)) return undefined
-    const sizes = inferred.map(({ shape }) =>
-      shape.reduce<Dim | undefined>((n, d) => (n === undefined ? n : multiplyDims(n, d)), 1),
-    )
-    if (
-      inferred.every(({ known }) => known?.every((dim) => !isBatch(dim))) &&
-      inferred.every(({ shape }) => !shape.some(isBatch))
-    )
+    if (inferred.every(({ known }) => known !== undefined && !known.some(isBatch)))
       return inferred.map(({ dtype, shape, known }) =>
         this.constant(tensorFromNumbers(dtype, shape as number[], known as number[]), op),
       )
-    if (!inputs.every((input) => input === undefined || input.constant !== undefined)) return undefined
+    if (!inputs.every((input) => input === undefined || (input.constant !== undefined && !input.parameter)))
+      return undefined
+    const sizes = inferred.map(({ shape }) =>
+      shape.reduce<Dim | undefined>((n, d) => (n === undefined ? n : multiplyDims(n, d)), 1),
+    )
     if (sizes.some((size) => typeof size !== 'number' || size > FOLD_LIMIT)) return undefined
     const arrays = inputs.map(
       (input): NdArray | undefined =>
@@ -291,15 +303,25 @@ export class GraphBuilder {
     const ids = inputs.map((input) => (input === undefined ? '' : this.id(input)))
     const sorted = Object.keys(attributes)
       .sort()
-      .map((name) => `${name}=${describeAttribute(attributes[name])}`)
+      .map((name) => `${name}=${this.describe(attributes[name])}`)
     return `${op}(${ids.join()})${sorted.join()}#${outputs}`
   }
 
-  private id(value: Value): number {
-    let id = this.ids.get(value)
+  /** Tensors by content where small, by the identity of their array where large. */
+  private describe(attribute: Attributes[string]): string {
+    if (typeof attribute !== 'object' || !('data' in attribute)) return JSON.stringify(attribute)
+    const { dtype, shape, data } = attribute
+    if (data.length > SMALL) return `${dtype}[${shape}]@${this.id(data)}`
+    const elements = Array.from(data as ArrayLike<number | bigint>, (v) => (Object.is(v, -0) ? '-0' : v))
+    return `${dtype}[${shape}]${elements.join()}`
+  }
+
+  /** A number for an object, the same as long as this builder lives. */
+  private id(object: object): number {
+    let id = this.ids.get(object)
     if (id === undefined) {
       id = this.ids.size
-      this.ids.set(value, id)
+      this.ids.set(object, id)
     }
     return id
   }
@@ -333,10 +355,4 @@ function isScalar(value: Value | number, number: number): boolean {
     Number(value.constant.data[0]) === number &&
     !value.parameter
   )
-}
-
-function describeAttribute(attribute: Attributes[string]): string {
-  if (typeof attribute === 'object' && 'data' in attribute)
-    return `${attribute.dtype}[${attribute.shape}]${attribute.data.length <= 64 ? Array.from(attribute.data as ArrayLike<number | bigint>).join() : `@${attribute.data.byteOffset}:${attribute.data.length}`}`
-  return JSON.stringify(attribute)
 }

@@ -13,7 +13,7 @@ export class Value {
   producer: Node | undefined
   /** The content of a constant: an initialiser of the file or a folded result. */
   constant: Tensor | undefined
-  /** Elements of a small integer value (a shape, an axis, a slice bound) as far as they are known, N included; row-major. */
+  /** All elements of a small value of shape arithmetic (a shape, an axis, a slice bound), N included; row-major. */
   known: readonly Dim[] | undefined
   /** True for an initialiser of the model file that holds floats: what training may change and `--parameters` may ask for. */
   parameter = false

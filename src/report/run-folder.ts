@@ -55,7 +55,16 @@ export class RunFolder {
         await mkdir(join(path, 'adversarial'))
         for (const { name, eps } of options.attacks)
           archives.push(
-            await createNpzWriter(join(path, 'adversarial', `${name}-${epsLabel(eps).replace('/', '_')}.npz`)),
+            await createNpzWriter(join(path, 'adversarial', `${name}-${epsLabel(eps).replace('/', '_')}.npz`), {
+              images: { dtype: 'float32', shape: options.imageShape },
+              clean: { dtype: 'float32', shape: options.imageShape },
+              labels: { dtype: 'int64', shape: [] },
+              predictions: { dtype: 'int64', shape: [] },
+              success: { dtype: 'bool', shape: [] },
+              loss: { dtype: 'float32', shape: [] },
+              linf: { dtype: 'float32', shape: [] },
+              l2: { dtype: 'float32', shape: [] },
+            }),
           )
       }
       const folder = new RunFolder(path, options, archives)
@@ -100,14 +109,14 @@ export class RunFolder {
         const clean = new Float32Array(rows.length * per)
         for (const [k, i] of rows.entries()) clean.set(images.subarray(i * per, (i + 1) * per), k * per)
         await archive.append({
-          images: { data: result.images, shape: [rows.length, c, h, w] },
-          clean: { data: clean, shape: [rows.length, c, h, w] },
-          labels: { data: BigInt64Array.from(rows, (i) => BigInt(labels[i])), shape: [rows.length] },
-          predictions: { data: BigInt64Array.from(result.predictions, BigInt), shape: [rows.length] },
-          success: { data: result.success, shape: [rows.length] },
-          loss: { data: result.loss, shape: [rows.length] },
-          linf: { data: result.linf, shape: [rows.length] },
-          l2: { data: result.l2, shape: [rows.length] },
+          images: result.images,
+          clean,
+          labels: BigInt64Array.from(rows, (i) => BigInt(labels[i])),
+          predictions: BigInt64Array.from(result.predictions, BigInt),
+          success: result.success,
+          loss: result.loss,
+          linf: result.linf,
+          l2: result.l2,
         })
       }
     } catch (error) {
@@ -129,7 +138,7 @@ export class RunFolder {
 
   /** Ends an interrupted run: what was measured stays in samples.csv and metrics.jsonl, unfinished archives go. */
   async abandon(): Promise<void> {
-    for (const archive of this.archives) await archive.discard()
+    for (const archive of this.archives) await archive.abort()
     await this.close()
   }
 

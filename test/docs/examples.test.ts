@@ -41,7 +41,7 @@ describe('docs/guide.md', () => {
       example
         .replaceAll('await using', 'const')
         .replace("'signstep'", `'${join(root, 'dist/index.js')}'`)
-        .concat('\nawait model.dispose()\nawait dataset.close()\n'),
+        .concat('\nawait model.dispose()\n'),
     )
     const { status, stdout, stderr } = spawnSync(process.execPath, [script], { cwd: folder, encoding: 'utf8' })
     expect(stderr).toBe('')

@@ -139,7 +139,8 @@ export function applyRules(
   return { graph: b.graph, applied }
 }
 
-function dropUnused(graph: Graph): void {
+/** Removes nodes that no output depends on. */
+export function dropUnused(graph: Graph): void {
   const wanted = new Set<Value>(graph.outputs)
   graph.nodes = graph.nodes
     .reverse()

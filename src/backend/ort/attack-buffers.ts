@@ -1,0 +1,163 @@
+import type { LossName } from '../../autodiff/index.js'
+import type { Kernels } from '../../native/index.js'
+import type { BestIterates, PerSample, StartRule, StepRule } from '../program.js'
+
+/** The buffers of one batch under attack, in the worker, and the kernels' work on them. */
+export class AttackBuffers {
+  readonly imageShape: readonly number[]
+  readonly classes: number
+  readonly loss: LossName
+  readonly seed: number
+  labels: Int32Array
+  targets: Int32Array | undefined
+  /** The iterate [n,C,H,W]. */
+  x: Float32Array
+  private x0: Float32Array
+  private sampleIndices: Int32Array
+  private momentum: Float32Array | undefined
+  private bestImages: Float32Array | undefined
+  private bestLoss: Float32Array | undefined
+
+  constructor(batch: {
+    images: Float32Array
+    labels: Int32Array
+    targets: Int32Array | undefined
+    sampleIndices: Int32Array
+    seed: number
+    imageShape: readonly number[]
+    classes: number
+    loss: LossName
+  }) {
+    this.x0 = batch.images
+    this.x = batch.images.slice()
+    this.labels = batch.labels
+    this.targets = batch.targets
+    this.sampleIndices = batch.sampleIndices
+    this.seed = batch.seed
+    this.imageShape = batch.imageShape
+    this.classes = batch.classes
+    this.loss = batch.loss
+  }
+
+  get count(): number {
+    return this.labels.length
+  }
+
+  get shape(): readonly number[] {
+    return [this.count, ...this.imageShape]
+  }
+
+  private get per(): number {
+    return this.imageShape.reduce((a, b) => a * b, 1)
+  }
+
+  start(kernels: Kernels, rule: StartRule): void {
+    this.momentum = undefined
+    this.bestImages = undefined
+    this.bestLoss = undefined
+    const seed = BigInt(this.seed)
+    if (rule.kind === 'clean') this.x.set(this.x0)
+    else if (rule.kind === 'uniform')
+      kernels.startUniform(
+        this.x,
+        this.x0,
+        this.perSample(rule.eps),
+        rule.scale,
+        seed,
+        this.sampleIndices,
+        rule.restart,
+      )
+    else
+      kernels.startL2(
+        this.x,
+        this.x0,
+        this.perSample(rule.eps),
+        rule.where === 'sphere',
+        seed,
+        this.sampleIndices,
+        rule.restart,
+      )
+  }
+
+  /** Applies the rule; rows with `held` 1 stay where they are. */
+  step(
+    kernels: Kernels,
+    rule: StepRule,
+    gradient: Float32Array,
+    held: Uint8Array | undefined,
+  ): { nan: Int32Array; zero: Uint8Array } {
+    const nan = new Int32Array(this.count)
+    const zero = new Uint8Array(this.count)
+    // A step of size 0 leaves an iterate that lies in its ball unchanged, bit for bit.
+    const alpha = this.perSample(rule.alpha).map((size, i) => (held?.[i] ? 0 : size))
+    const { x, x0 } = this
+    if (rule.kind === 'linf') {
+      const eps = rule.eps === undefined ? new Float32Array(this.count).fill(-1) : this.perSample(rule.eps)
+      kernels.stepLinf(x, x0, gradient, alpha, eps, rule.direction, nan, zero)
+    } else if (rule.kind === 'l2') {
+      kernels.stepL2(x, x0, gradient, alpha, this.perSample(rule.eps), rule.direction, nan, zero)
+    } else {
+      this.momentum ??= new Float32Array(x.length)
+      kernels.stepMomentum(
+        x,
+        x0,
+        gradient,
+        this.momentum,
+        alpha,
+        this.perSample(rule.eps),
+        rule.decay,
+        rule.direction,
+        nan,
+        zero,
+      )
+    }
+    return { nan, zero }
+  }
+
+  /** Keeps each sample's iterate if its loss is the best so far in the rule's direction. */
+  remember(loss: Float32Array, direction: 1 | -1): void {
+    this.bestImages ??= new Float32Array(this.x.length)
+    this.bestLoss ??= new Float32Array(this.count).fill(
+      direction === 1 ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY,
+    )
+    for (let i = 0; i < this.count; i++) {
+      if (!(direction * loss[i] > direction * this.bestLoss[i])) continue
+      this.bestLoss[i] = loss[i]
+      this.bestImages.set(this.x.subarray(i * this.per, (i + 1) * this.per), i * this.per)
+    }
+  }
+
+  best(): BestIterates {
+    return {
+      images: (this.bestImages ?? this.x).slice(),
+      loss: (this.bestLoss ?? new Float32Array(this.count).fill(Number.NaN)).slice(),
+    }
+  }
+
+  images(rows?: Int32Array): Float32Array {
+    return rows === undefined ? this.x.slice() : this.take(this.x, rows)
+  }
+
+  keep(rows: Int32Array): void {
+    this.x = this.take(this.x, rows)
+    this.x0 = this.take(this.x0, rows)
+    this.momentum &&= this.take(this.momentum, rows)
+    this.bestImages &&= this.take(this.bestImages, rows)
+    this.bestLoss = this.bestLoss && Float32Array.from(rows, (i) => this.bestLoss?.[i] ?? 0)
+    const of = (vector: Int32Array): Int32Array => Int32Array.from(rows, (i) => vector[i])
+    this.labels = of(this.labels)
+    this.targets &&= of(this.targets)
+    this.sampleIndices = of(this.sampleIndices)
+  }
+
+  private take(images: Float32Array, rows: Int32Array): Float32Array {
+    const { per } = this
+    const out = new Float32Array(rows.length * per)
+    for (const [k, i] of rows.entries()) out.set(images.subarray(i * per, (i + 1) * per), k * per)
+    return out
+  }
+
+  private perSample(value: PerSample): Float32Array {
+    return typeof value === 'number' ? new Float32Array(this.count).fill(value) : value
+  }
+}

@@ -1,0 +1,2 @@
+export { type OrtBackendOptions, ortBackend } from './ort-backend.js'
+export { forRuntime } from './rewrite.js'

@@ -1,0 +1,300 @@
+import { ModelError, OptionError } from '../errors/index.js'
+import { dtypeOf, type OnnxGraph, type OnnxModel, type OnnxNode, type OnnxValueInfo } from '../onnx/index.js'
+import { type DType, elementCount, isFloat, numbersOf, type Tensor, tensorFromNumbers } from '../tensor/index.js'
+import { GraphBuilder } from './builder.js'
+import { dropUnused } from './canonicalise/index.js'
+import { type Dim, isBatch, N, showShape } from './dim.js'
+import { canInfer, infer } from './inference/index.js'
+import { type Attribute, type Attributes, Graph, type Value } from './ir.js'
+import { Rebatcher } from './rebatch.js'
+
+export interface ImportOptions {
+  /** Height and width, for a model that leaves them open. */
+  readonly inputSize?: readonly [number, number]
+  /** Names the file in errors. */
+  readonly file?: string
+}
+
+export interface ImportedModel {
+  /** One input [N,C,H,W] float32, one output [N,classes] float32. Folded: no shape arithmetic is left but what N itself needs. */
+  readonly graph: Graph
+  /** The file's name of the output that was taken for the logits. */
+  readonly logits: string
+  /** Present where the file fixes its batch: the size it fixes, which was made free. */
+  readonly rebatched: { readonly original: number } | undefined
+  /** What a reader of results should know. */
+  readonly notes: readonly string[]
+}
+
+/** Floats of any width are computed in float32. */
+const promoted = (dtype: DType): DType => (isFloat(dtype) ? 'float32' : dtype)
+
+/**
+ * A model as read → the typed graph: N free, height and width fixed, everything folded that does not depend on the image.
+ *
+ * @throws ModelError MODEL_UNSUPPORTED (input, outputs, open sizes), OPERATOR_UNSUPPORTED, SHAPE_MISMATCH, NUMERIC (NaN or infinite weights)
+ */
+export function importModel(model: OnnxModel, { inputSize, file = 'model' }: ImportOptions = {}): ImportedModel {
+  const { graph: source } = model
+  const image = imageInput(source, file)
+  const [batch, ...imageSize] = inputShape(image, inputSize, file)
+  const rebatched = typeof batch === 'number' ? { original: batch } : undefined
+  const b = new GraphBuilder(new Graph(source.name))
+  const importer = new Importer(b, source, file, rebatched && new Rebatcher(rebatched.original))
+  importer.bind(image.name, b.input(image.name, 'float32', [N, ...imageSize]))
+  for (const node of source.nodes) importer.node(node)
+  const notes: string[] = []
+  if (rebatched) notes.push(`the file fixes its batch at ${rebatched.original}; it was made free`)
+  const logits = chooseLogits(source, importer, notes, file)
+  b.graph.outputs.push(flatLogits(b, logits.value))
+  dropUnused(b.graph)
+  checkWeights(b.graph, file)
+  return { graph: b.graph, logits: logits.name, rebatched, notes }
+}
+
+function imageInput(graph: OnnxGraph, file: string): OnnxValueInfo {
+  const [first, second] = graph.inputs
+  const described = graph.inputs.map(({ name, shape }) => `${name} [${shape?.join(',') ?? '?'}]`).join(', ')
+  if (first === undefined || second !== undefined)
+    throw new ModelError('MODEL_UNSUPPORTED', 'the model must have exactly one input, the image', {
+      subject: file,
+      expected: 'one input [N,C,H,W]',
+      found: described || 'none',
+    })
+  if (first.shape?.length !== 4 || (first.dtype !== undefined && !isFloat(first.dtype)))
+    throw new ModelError('MODEL_UNSUPPORTED', 'the input is no batch of images', {
+      subject: file,
+      expected: 'floats [N,C,H,W]',
+      found: `${first.dtype ?? 'untyped'} ${described}`,
+    })
+  return first
+}
+
+/** [batch, C, H, W] with C, H and W as numbers; the batch as the file gives it. */
+function inputShape(
+  { name, shape = [] }: OnnxValueInfo,
+  wanted: readonly [number, number] | undefined,
+  file: string,
+): [number | string, number, number, number] {
+  const [batch, channels, ...spatial] = shape
+  if (typeof channels !== 'number' || channels > 16)
+    throw new ModelError('MODEL_UNSUPPORTED', 'the channels of the input are not its second axis', {
+      subject: file,
+      expected: '[N,C,H,W] with a fixed number of channels',
+      found: `${name} [${shape.join(',')}]`,
+      cure: 'Export the model with channels first.',
+    })
+  const [height, width] = spatial.map((size, i) => {
+    if (typeof size !== 'number') {
+      if (wanted !== undefined) return wanted[i]
+      throw new ModelError('MODEL_UNSUPPORTED', 'height and width are open', {
+        subject: file,
+        expected: 'a fixed size',
+        found: `${name} [${shape.join(',')}]`,
+        cure: 'Fix them with --input-size, as 224 or 224x320.',
+      })
+    }
+    if (wanted !== undefined && wanted[i] !== size)
+      throw new OptionError('OPTION_INVALID', 'is not the size the model fixes', {
+        subject: '--input-size',
+        expected: `${spatial.join('x')}`,
+        found: wanted.join('x'),
+      })
+    return size
+  })
+  return [batch, channels, height, width]
+}
+
+/** Translates the nodes of a file, in order. */
+class Importer {
+  private readonly b: GraphBuilder
+  private readonly source: OnnxGraph
+  private readonly file: string
+  private readonly rebatcher: Rebatcher | undefined
+  private readonly values = new Map<string, Value>()
+
+  constructor(b: GraphBuilder, source: OnnxGraph, file: string, rebatcher: Rebatcher | undefined) {
+    this.b = b
+    this.source = source
+    this.file = file
+    this.rebatcher = rebatcher
+  }
+
+  bind(name: string, value: Value): void {
+    this.values.set(name, value)
+  }
+
+  /** The value of that name; initialisers come into being when they are first used. */
+  value(name: string): Value {
+    let found = this.values.get(name)
+    if (found !== undefined) return found
+    const tensor = this.source.initialisers.get(name)
+    if (tensor === undefined)
+      throw new ModelError('MODEL_INVALID', 'a value is used that nothing makes', { subject: this.file, found: name })
+    const own = promotedTensor(tensor)
+    // Scalars written into the graph (scales, epsilons) are constants; arrays of floats are what training may change.
+    found = isFloat(own.dtype) && elementCount(own.shape) > 1 ? this.b.parameter(own, name) : this.b.constant(own, name)
+    this.values.set(name, found)
+    return found
+  }
+
+  node(node: OnnxNode): void {
+    try {
+      this.translate(node)
+    } catch (error) {
+      if (!(error instanceof ModelError) || error.fault.subject?.includes(this.file)) throw error
+      throw new ModelError(error.code, `node ${node.name || node.outputs[0]}: ${error.message}`, {
+        subject: this.file,
+        cause: error,
+      })
+    }
+  }
+
+  private translate(node: OnnxNode): void {
+    if (node.domain !== '')
+      throw new ModelError('OPERATOR_UNSUPPORTED', `operator ${node.op} of domain ${node.domain} is not known`, {
+        expected: "operators of the standard's own domain",
+        cure: 'Export the model without runtime-specific optimisation.',
+      })
+    if (!canInfer(node.op)) infer(node.op, [], {}, node.outputs.length)
+    const inputs = node.inputs.map((name) => (name === '' ? undefined : this.materialised(this.value(name))))
+    const attributes = attributesOf(node)
+    const made = this.emit(node, inputs, attributes)
+    this.rebatcher?.follow(inputs, made)
+    for (const [i, name] of node.outputs.entries()) if (name !== '' && made[i] !== undefined) this.bind(name, made[i])
+  }
+
+  private emit(node: OnnxNode, inputs: readonly (Value | undefined)[], attributes: Attributes): readonly Value[] {
+    const { b, rebatcher } = this
+    const [x] = inputs
+    switch (node.op) {
+      case 'Identity':
+        if (x) return [x]
+        break
+      case 'Dropout':
+        if (x) return [x]
+        break
+      case 'Cast':
+        // Casts between floats of different width have nothing left to do.
+        if (x && x.dtype === attributes.to) return [x]
+        break
+      case 'Reshape': {
+        const target = inputs[1]?.known
+        if (x === undefined || target === undefined) break
+        if (rebatcher && x.shape.some(isBatch) && !target.some(isBatch))
+          return [rebatcher.reshape(b, x, this.resolvedTarget(x, target as number[], attributes))]
+        return [b.reshape(x, infer('Reshape', inputs, attributes, 1)[0].shape)]
+      }
+      case 'Expand':
+        if (x) return [b.expand(x, infer('Expand', inputs, attributes, 1)[0].shape)]
+        break
+      case 'Concat': {
+        const parts = inputs.filter((input) => input !== undefined)
+        const axis = attributes.axis as number
+        const rank = parts[0].shape.length
+        const aligned = rebatcher ? rebatcher.concat(b, parts, axis < 0 ? axis + rank : axis) : parts
+        return [b.concat(aligned, axis)]
+      }
+      case 'Transpose':
+        if (x)
+          return [
+            b.transpose(x, (attributes.perm as number[] | undefined) ?? x.shape.map((_, i) => x.shape.length - 1 - i)),
+          ]
+        break
+    }
+    return b.emitAll(node.op, inputs, attributes, node.outputs.length)
+  }
+
+  /** −1 and 0 of a reshape target as numbers, at the batch the file fixes. */
+  private resolvedTarget(x: Value, target: readonly number[], attributes: Attributes): number[] {
+    const batch = this.rebatcher?.original ?? 1
+    const sizes = x.shape.map((dim) => (isBatch(dim) ? dim.factor * batch : dim))
+    const total = sizes.reduce((a, d) => a * d, 1)
+    const filled = target.map((d, i) => (d === 0 && attributes.allowzero !== 1 ? sizes[i] : d))
+    const known = filled.filter((d) => d !== -1).reduce((a, d) => a * d, 1)
+    return filled.map((d) => (d === -1 ? total / known : d))
+  }
+
+  /** A shape that is known but for N → a fresh value made of constants and N alone, so that the file's way to it is dropped. */
+  private materialised(value: Value): Value {
+    if (value.constant !== undefined || value.known === undefined || value.dtype !== 'int64' || value.shape.length > 1)
+      return value
+    const vector = this.b.shapeVector(value.known)
+    return value.shape.length === 1 ? vector : this.b.reshape(vector, [])
+  }
+}
+
+function attributesOf(node: OnnxNode): Attributes {
+  const out: Record<string, Attribute> = {}
+  for (const [name, attribute] of Object.entries(node.attributes)) {
+    if (node.op === 'Cast' && name === 'to') {
+      const dtype = dtypeOf(attribute as number)
+      if (dtype === undefined)
+        throw new ModelError('OPERATOR_UNSUPPORTED', 'cast to a type that is not known', { found: String(attribute) })
+      out.to = promoted(dtype)
+    } else if (typeof attribute === 'object' && 'nodes' in attribute) {
+      throw new ModelError('OPERATOR_UNSUPPORTED', 'control flow is not supported', { found: node.op })
+    } else if (typeof attribute === 'object' && 'dtype' in attribute) {
+      out[name] = promotedTensor(attribute)
+    } else {
+      out[name] = attribute as Attribute
+    }
+  }
+  return out
+}
+
+function promotedTensor(tensor: Tensor): Tensor {
+  if (!isFloat(tensor.dtype) || tensor.dtype === 'float32') return tensor
+  return tensorFromNumbers('float32', tensor.shape, numbersOf(tensor))
+}
+
+/** The 2-D output (or [N,K,1,1]); of several, the one named logits, else the first. */
+function chooseLogits(
+  source: OnnxGraph,
+  importer: Importer,
+  notes: string[],
+  file: string,
+): { name: string; value: Value } {
+  const outputs = source.outputs.map(({ name }) => ({ name, value: importer.value(name) }))
+  const candidates = outputs.filter(
+    ({ value: { dtype, shape } }) =>
+      isFloat(dtype) &&
+      isBatch(shape[0] ?? 0) &&
+      typeof shape[1] === 'number' &&
+      shape[1] > 1 &&
+      shape.slice(2).every((dim) => dim === 1),
+  )
+  const chosen = candidates.find(({ name }) => /logit/i.test(name)) ?? candidates[0]
+  if (chosen === undefined)
+    throw new ModelError('MODEL_UNSUPPORTED', 'no output is a batch of logits', {
+      subject: file,
+      expected: 'floats [N,classes]',
+      found: outputs.map(({ name, value }) => `${name} ${showShape(value.shape)}`).join(', '),
+    })
+  if (outputs.length > 1) notes.push(`of ${outputs.length} outputs, ${chosen.name} was taken for the logits`)
+  if (chosen.value.producer?.op === 'Softmax')
+    notes.push(
+      'the model ends in Softmax: its output is probabilities, not logits, and gradients vanish where it is sure',
+    )
+  return chosen
+}
+
+const flatLogits = (b: GraphBuilder, logits: Value): Value => b.reshape(logits, logits.shape.slice(0, 2) as Dim[])
+
+function checkWeights(graph: Graph, file: string): void {
+  const seen = new Set<Value>()
+  for (const node of graph.nodes)
+    for (const input of node.inputs) {
+      if (!input?.parameter || seen.has(input)) continue
+      seen.add(input)
+      const data = input.constant?.data as Float32Array
+      const bad = data.findIndex((value) => !Number.isFinite(value))
+      if (bad >= 0)
+        throw new ModelError('NUMERIC', 'a weight is not finite', {
+          subject: file,
+          expected: 'finite numbers',
+          found: `${data[bad]} at element ${bad} of ${input.name}`,
+          cure: 'Export the model again from a checkpoint that trained well.',
+        })
+    }
+}

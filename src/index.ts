@@ -1,0 +1,18 @@
+export * from './attack/index.js'
+export type { LossName, Preprocess } from './autodiff/index.js'
+export * from './data/index.js'
+export * from './errors/index.js'
+export * from './evaluate/index.js'
+export {
+  type GradientOptions,
+  type GradientSummary,
+  gradient,
+  type InspectResult,
+  inspect,
+  loadModel,
+  Model,
+  type ModelOptions,
+  presets,
+  renderInspect,
+} from './model/index.js'
+export { RunFolder, renderReport, renderTable } from './report/index.js'

@@ -1,0 +1,5 @@
+export { type InspectResult, renderInspect } from '../inspect/index.js'
+export { type GradientOptions, type GradientSummary, gradient } from './gradient.js'
+export { inspect } from './inspect.js'
+export { loadModel, Model, type ModelOptions } from './model.js'
+export { type PreprocessOptions, presets } from './preprocess.js'

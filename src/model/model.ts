@@ -1,0 +1,211 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { forwardGraph, jointGraph, type LossName, type Preprocess } from '../autodiff/index.js'
+import { type Backend, ortBackend, type Program, predictionsOf } from '../backend/index.js'
+import { DataError, ModelError, nearest, OptionError, RuntimeError } from '../errors/index.js'
+import { canonicalise, cost, type Graph } from '../graph/index.js'
+import { type InspectResult, inspectModel } from '../inspect/index.js'
+import type { OnnxModel } from '../onnx/index.js'
+import { type PreprocessOptions, resolvePreprocess } from './preprocess.js'
+import { readGraph } from './read-graph.js'
+import { verifyRebatched } from './verify-rebatched.js'
+
+export interface ModelOptions extends PreprocessOptions {
+  /** Height and width, for a model that leaves them open. */
+  readonly inputSize?: readonly [number, number]
+  readonly device?: 'auto' | 'cpu'
+  /** Processor threads. Default: all cores the process may use. */
+  readonly threads?: number
+  /** Images a pass. Default: what 512 MiB of activations allow, at most 128. */
+  readonly batch?: number
+}
+
+const OPTIONS = ['preprocess', 'mean', 'std', 'scale', 'channelOrder', 'inputSize', 'device', 'threads', 'batch']
+
+/** Activations that a backward pass keeps, for the automatic batch size. */
+const ACTIVATION_BUDGET = 512 * 2 ** 20
+const LARGEST_BATCH = 128
+
+/**
+ * Reads an ONNX image classifier and makes it ready to run and to attack.
+ *
+ * @param path an ONNX file, opset 7 or later, one image input [N,C,H,W], logits [N,classes]
+ * @throws ModelError where the file cannot be read or is no such model, OptionError for options, RuntimeError where ONNX Runtime is missing
+ */
+export async function loadModel(path: string, options: ModelOptions = {}): Promise<Model> {
+  for (const key of Object.keys(options)) {
+    if (OPTIONS.includes(key)) continue
+    const near = nearest(key, OPTIONS)
+    throw new OptionError('OPTION_UNKNOWN', 'is no option of loadModel', {
+      subject: key,
+      cure: near && `Did you mean ${near}?`,
+    })
+  }
+  const { device = 'auto' } = options
+  if (device !== 'auto' && device !== 'cpu')
+    throw new RuntimeError('DEVICE_UNAVAILABLE', 'no such device here', {
+      subject: String(device),
+      expected: 'auto or cpu',
+    })
+  const { onnx, imported } = await readGraph(path, options)
+  const [, channels] = imported.graph.inputs[0].shape as number[]
+  const preprocess = resolvePreprocess(options, channels)
+  const backend = ortBackend({ threads: options.threads })
+  const graph = canonicalise(imported.graph, { keepParameters: false })
+  const model = new Model({
+    file: path,
+    sha256: await hashOf(path),
+    onnx,
+    imported: imported.graph,
+    graph,
+    preprocess,
+    backend,
+    threads: backend.threads,
+    notes: imported.notes,
+    batch: options.batch,
+  })
+  try {
+    await verifyRebatched(model, onnx, imported)
+  } catch (error) {
+    await model.dispose()
+    throw error
+  }
+  return model
+}
+
+async function hashOf(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer)
+  return hash.digest('hex')
+}
+
+interface Parts {
+  readonly file: string
+  readonly sha256: string
+  readonly onnx: OnnxModel
+  readonly imported: Graph
+  readonly graph: Graph
+  readonly preprocess: Preprocess
+  readonly backend: Backend
+  readonly threads: number
+  readonly notes: readonly string[]
+  readonly batch: number | undefined
+}
+
+/** A classifier ready to run. Made by `loadModel`; `dispose` (or `await using`) frees its runtime. */
+export class Model {
+  readonly file: string
+  readonly sha256: string
+  /** [C,H,W] of an image. */
+  readonly imageShape: readonly [number, number, number]
+  readonly classes: number
+  readonly preprocess: Preprocess
+  /** What a reader of results should know: a batch that was made free, a softmax at the end. */
+  readonly notes: readonly string[]
+  readonly backend: Backend
+  readonly threads: number
+  /** Images a pass. */
+  readonly batch: number
+  private readonly parts: Parts
+  private readonly programs = new Map<string, Promise<Program>>()
+  private disposed = false
+
+  constructor(parts: Parts) {
+    this.parts = parts
+    this.file = parts.file
+    this.sha256 = parts.sha256
+    const [input] = parts.graph.inputs
+    const [logits] = parts.graph.outputs
+    this.imageShape = input.shape.slice(1) as unknown as [number, number, number]
+    this.classes = logits.shape[1] as number
+    this.preprocess = parts.preprocess
+    this.notes = parts.notes
+    this.backend = parts.backend
+    this.threads = parts.threads
+    this.batch = parts.batch ?? automaticBatch(parts.graph)
+  }
+
+  /**
+   * Logits [n, classes] of images [n,C,H,W] in [0,1].
+   *
+   * @throws ModelError NUMERIC where a logit is NaN, AbortedError
+   */
+  async logits(images: Float32Array, options: { signal?: AbortSignal } = {}): Promise<Float32Array> {
+    const logits = await this.rawLogits(images, options)
+    const bad = logits.findIndex(Number.isNaN)
+    if (bad >= 0)
+      throw new ModelError('NUMERIC', 'a logit is NaN', {
+        subject: this.file,
+        found: `image ${Math.floor(bad / this.classes)}`,
+        cure: 'Check the weights and the preprocessing.',
+      })
+    return logits
+  }
+
+  /** The same without looking for NaN. */
+  async rawLogits(images: Float32Array, { signal }: { signal?: AbortSignal } = {}): Promise<Float32Array> {
+    const per = this.imageShape.reduce((a, b) => a * b, 1)
+    const count = images.length / per
+    if (!Number.isInteger(count))
+      throw new DataError('SHAPE_MISMATCH', 'is no whole number of images', {
+        subject: 'images',
+        expected: `a multiple of ${this.imageShape.join(' × ')} = ${per} floats`,
+        found: String(images.length),
+      })
+    const program = await this.program({ loss: 'cross-entropy', targeted: false })
+    const out = new Float32Array(count * this.classes)
+    for (let from = 0; from < count; from += this.batch) {
+      const to = Math.min(count, from + this.batch)
+      out.set(await program.forward(images.slice(from * per, to * per), to - from, signal), from * this.classes)
+    }
+    return out
+  }
+
+  /** The class of the highest logit of each image. */
+  async predict(images: Float32Array, options: { signal?: AbortSignal } = {}): Promise<Int32Array> {
+    return predictionsOf(await this.logits(images, options), this.classes)
+  }
+
+  /** The compiled forward and gradient for a loss; compiled once and kept. */
+  program({ loss, targeted }: { loss: LossName; targeted: boolean }): Promise<Program> {
+    if (this.disposed)
+      return Promise.reject(
+        new RuntimeError('RUNTIME_FAILED', 'the model has been disposed of', { subject: this.file }),
+      )
+    const key = `${loss} ${targeted}`
+    let program = this.programs.get(key)
+    if (program === undefined) {
+      program = this.compile(loss, targeted)
+      this.programs.set(key, program)
+    }
+    return program
+  }
+
+  private async compile(loss: LossName, targeted: boolean): Promise<Program> {
+    const { graph, preprocess, backend } = this.parts
+    const forward = forwardGraph(graph, preprocess)
+    const gradient = jointGraph(graph, { preprocess, loss, targeted })
+    return backend.compile({ forward, gradient }, { batch: this.batch, loss, targeted })
+  }
+
+  /** What the model is made of: blocks, FLOPs, parameters, memory. */
+  inspect(): InspectResult {
+    const { file, onnx, imported, notes } = this.parts
+    return inspectModel({ file, model: onnx, graph: imported, notes })
+  }
+
+  async dispose(): Promise<void> {
+    if (this.disposed) return
+    this.disposed = true
+    await this.backend.dispose()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose()
+  }
+}
+
+function automaticBatch(graph: Graph): number {
+  const kept = Math.max(1, cost(graph).keptBytes)
+  return Math.max(1, Math.min(LARGEST_BATCH, 2 ** Math.floor(Math.log2(ACTIVATION_BUDGET / kept))))
+}

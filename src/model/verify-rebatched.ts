@@ -1,0 +1,43 @@
+import { ModelError } from '../errors/index.js'
+import type { ImportedModel } from '../graph/index.js'
+import type { OnnxModel } from '../onnx/index.js'
+import { encodeModel } from '../onnx/index.js'
+import type { Model } from './model.js'
+
+/** Float32 sums in another order differ by this much of the largest logit. */
+const TOLERANCE = 1e-3
+
+/**
+ * Compares a model whose fixed batch was made free with the file as it is, on random images: at the file's own batch and, as rows of a
+ * larger batch, once more. Throws ModelError MODEL_UNSUPPORTED where they disagree.
+ */
+export async function verifyRebatched(
+  model: Model,
+  onnx: OnnxModel,
+  { rebatched, logits }: ImportedModel,
+): Promise<void> {
+  if (rebatched === undefined) return
+  const { InferenceSession, Tensor } = await import('onnxruntime-node')
+  const batch = rebatched.original
+  const [c, h, w] = model.imageShape
+  const images = Float32Array.from({ length: 2 * batch * c * h * w }, (_, i) => 0.5 + 0.5 * Math.sin(i * 12.9898))
+  const session = await InferenceSession.create(encodeModel(onnx), { intraOpNumThreads: 1, logSeverityLevel: 3 })
+  const expected: number[] = []
+  for (const half of [0, 1]) {
+    const part = images.slice((half * images.length) / 2, ((half + 1) * images.length) / 2)
+    const input = new Tensor('float32', part, [batch, c, h, w])
+    const result = await session.run({ [onnx.graph.inputs[0].name]: input }, [logits])
+    expected.push(...(result[logits].data as Float32Array))
+  }
+  await session.release()
+  const found = await model.rawLogits(images)
+  const largest = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 1e-6)
+  const worst = expected.reduce((max, value, i) => Math.max(max, Math.abs(value - found[i])), 0)
+  if (worst <= TOLERANCE * largest) return
+  throw new ModelError('MODEL_UNSUPPORTED', `the fixed batch of ${batch} could not be made free`, {
+    subject: model.file,
+    expected: 'the same logits at twice the batch',
+    found: `a difference of ${(worst / largest).toExponential(1)} of the largest logit`,
+    cure: 'Export the model with a dynamic batch axis.',
+  })
+}
