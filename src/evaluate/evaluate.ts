@@ -141,7 +141,7 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
     clean,
     attacks: outcomes,
     environment: describeEnvironment(model),
-    warnings: warnings(model, clean.accuracy, outcomes),
+    warnings: warnings(model, seen, clean.accuracy, outcomes),
   }
   return { result, examples: chooser.chosen }
 }

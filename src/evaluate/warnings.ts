@@ -5,7 +5,12 @@ import type { AttackOutcome } from './result.js'
 const strength = (outcome: AttackOutcome): number => outcome.steps * outcome.restarts
 
 /** Signs of gradient masking or of a wrong set-up (Carlini et al. 2019, "On Evaluating Adversarial Robustness", section 5). */
-export function warnings(model: Model, cleanAccuracy: number, outcomes: readonly AttackOutcome[]): string[] {
+export function warnings(
+  model: Model,
+  samples: number,
+  cleanAccuracy: number,
+  outcomes: readonly AttackOutcome[],
+): string[] {
   const found: string[] = [...model.notes]
   const chance = 1 / model.classes
   if (cleanAccuracy <= 1.5 * chance && model.classes > 2)
@@ -25,8 +30,7 @@ export function warnings(model: Model, cleanAccuracy: number, outcomes: readonly
   for (const weak of outcomes)
     for (const strong of outcomes) {
       if (strong.norm !== weak.norm || strong.eps !== weak.eps || strength(strong) <= strength(weak)) continue
-      // Two points of slack: random starts alone move results by about half a point on 1,000 samples.
-      if (strong.robustAccuracy > weak.robustAccuracy + 0.02)
+      if (strong.robustAccuracy > weak.robustAccuracy + slack(weak, samples))
         found.push(
           `${weak.name} is stronger than ${strong.name} at eps ${weak.eps.toPrecision(3)} (${percent(weak.robustAccuracy)} against ${percent(strong.robustAccuracy)}): a sign of gradient masking.`,
         )
@@ -35,3 +39,8 @@ export function warnings(model: Model, cleanAccuracy: number, outcomes: readonly
 }
 
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
+
+/** Two points (random starts alone move results by half a point on 1,000 samples), or two standard errors of a small set. */
+function slack({ robustAccuracy: p }: AttackOutcome, samples: number): number {
+  return Math.max(0.02, 2 * Math.sqrt(Math.max(p * (1 - p), 0.05) / samples))
+}

@@ -1,7 +1,7 @@
 import { differentiate } from '#signstep/autodiff/index.js'
 import { Graph, GraphBuilder, interpret, type Value } from '#signstep/graph/index.js'
-import { float32Tensor } from '#signstep/tensor/index.js'
 import type { NdArray } from '#signstep/interpreter/index.js'
+import { float32Tensor } from '#signstep/tensor/index.js'
 import { randomArray, randomNumbers } from '../support/random.js'
 
 export interface GradientCase {

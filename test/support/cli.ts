@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { onTestFinished } from 'vitest'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 export const demo = (name: string): string => join(root, 'examples/demo', name)
@@ -41,9 +40,9 @@ export function cli(
   })
 }
 
-/** A folder of its own for the running test, removed when it ends. */
+/** A folder of its own, removed when the test file ends. */
 export function scratch(): string {
   const folder = mkdtempSync(join(tmpdir(), 'signstep-test-'))
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
   return folder
 }

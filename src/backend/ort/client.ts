@@ -21,6 +21,8 @@ export class Client {
     this.worker = new Worker(new URL('./worker.js', import.meta.url), {
       workerData: { threads },
       name: 'signstep-onnxruntime',
+      // Flags of the main script (--input-type, --import) are not the worker's.
+      execArgv: [],
     })
     this.worker.unref()
     this.worker.on('message', (reply: Reply) => this.settle(reply))
