@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { AbortedError, RuntimeError, type SignstepError } from '../../errors/index.js'
-import type { Argument, CallName, Reply, Request, Result } from './protocol.js'
+import { type Argument, type CallName, LEAVING, type Reply, type Request, type Result, RUNNING } from './protocol.js'
 
 interface Pending {
   readonly resolve: (value: never) => void
@@ -13,18 +13,20 @@ interface Pending {
  */
 export class Client {
   private readonly worker: Worker
+  private readonly flags = new Int32Array(new SharedArrayBuffer(8))
   private readonly pending = new Map<number, Pending>()
   private next = 0
   private failure: SignstepError | undefined
 
   constructor(threads: number) {
     this.worker = new Worker(new URL('./worker.js', import.meta.url), {
-      workerData: { threads },
+      workerData: { threads, flags: this.flags },
       name: 'signstep-onnxruntime',
       // Flags of the main script (--input-type, --import) are not the worker's.
       execArgv: [],
     })
     this.worker.unref()
+    process.on('exit', this.waitForRun)
     this.worker.on('message', (reply: Reply) => this.settle(reply))
     this.worker.on('error', (cause) => this.fail(asRuntimeError(cause)))
     this.worker.on('exit', () =>
@@ -68,6 +70,11 @@ export class Client {
     await ended
   }
 
+  private readonly waitForRun = (): void => {
+    Atomics.store(this.flags, LEAVING, 1)
+    while (Atomics.load(this.flags, RUNNING) === 1) Atomics.wait(this.flags, RUNNING, 1)
+  }
+
   private settle(reply: Reply): void {
     const waiting = this.pending.get(reply.id)
     this.pending.delete(reply.id)
@@ -77,6 +84,7 @@ export class Client {
   }
 
   private fail(error: SignstepError): void {
+    process.off('exit', this.waitForRun)
     this.failure ??= error
     for (const { reject } of this.pending.values()) reject(this.failure)
     this.pending.clear()

@@ -50,3 +50,10 @@ export interface Failure {
 export type Reply =
   | { readonly id: number; readonly value: unknown }
   | { readonly id: number; readonly failure: Failure }
+
+/**
+ * Two flags that both threads see. A process that exits while ONNX Runtime runs would abort (its binding throws into a thread that is
+ * being torn down), so the main thread's exit waits for the run under way, and the worker starts no other.
+ */
+export const RUNNING = 0
+export const LEAVING = 1

@@ -5,13 +5,22 @@ import { loadNative } from '../../native/index.js'
 import { lossOfLogits, predictionsOf } from '../loss.js'
 import type { StepResult } from '../program.js'
 import { AttackBuffers } from './attack-buffers.js'
-import type { Argument, CallName, Failure, Reply, Request, Result } from './protocol.js'
+import {
+  type Argument,
+  type CallName,
+  type Failure,
+  LEAVING,
+  type Reply,
+  type Request,
+  type Result,
+  RUNNING,
+} from './protocol.js'
 
 /**
  * ONNX Runtime blocks the thread that calls it, so it lives in this worker, together with the buffers of the attacks and the kernels
  * that move them: a step crosses the thread border with a few numbers per sample only.
  */
-const { threads } = workerData as { threads: number }
+const { threads, flags } = workerData as { threads: number; flags: Int32Array }
 const ort = await import('onnxruntime-node')
 const native = loadNative()
 native.setThreads(threads)
@@ -25,18 +34,20 @@ const handlers: Handlers = {
   async session({ session, bytes }) {
     sessions.set(
       session,
-      await ort.InferenceSession.create(bytes, {
-        executionProviders: ['cpu'],
-        intraOpNumThreads: threads,
-        interOpNumThreads: 1,
-        executionMode: 'sequential',
-        graphOptimizationLevel: 'all',
-        // Measured on ViT-S at batch 8 (docs/performance.md): the arena costs memory and prepacking a copy of the weights; neither saves time.
-        enableCpuMemArena: false,
-        enableMemPattern: true,
-        extra: { session: { disable_prepacking: '1', intra_op: { allow_spinning: '1' } } },
-        logSeverityLevel: 3,
-      }),
+      await running(() =>
+        ort.InferenceSession.create(bytes, {
+          executionProviders: ['cpu'],
+          intraOpNumThreads: threads,
+          interOpNumThreads: 1,
+          executionMode: 'sequential',
+          graphOptimizationLevel: 'all',
+          // Measured on ViT-S at batch 8 (docs/performance.md): the arena costs memory and prepacking a copy of the weights; neither saves time.
+          enableCpuMemArena: false,
+          enableMemPattern: true,
+          extra: { session: { disable_prepacking: '1', intra_op: { allow_spinning: '1' } } },
+          logSeverityLevel: 3,
+        }),
+      ),
     )
     return undefined
   },
@@ -95,6 +106,18 @@ const handlers: Handlers = {
   },
 }
 
+/** Says to the main thread that ONNX Runtime is at work. Once the process is leaving, nothing new begins. */
+async function running<T>(work: () => Promise<T>): Promise<T> {
+  Atomics.store(flags, RUNNING, 1)
+  try {
+    if (Atomics.load(flags, LEAVING) === 1) throw new Error('the process is leaving')
+    return await work()
+  } finally {
+    Atomics.store(flags, RUNNING, 0)
+    Atomics.notify(flags, RUNNING)
+  }
+}
+
 function stateOf(id: number): AttackBuffers {
   const found = states.get(id)
   if (found === undefined) throw new Error(`attack state ${id} is gone`)
@@ -123,7 +146,7 @@ async function run<K extends string>(
   if (session === undefined) throw new Error(`session ${id} is gone`)
   // A graph that needs no label (all outputs but the loss pruned) has no such input.
   const given = Object.fromEntries(Object.entries(feeds).filter(([name]) => session.inputNames.includes(name)))
-  const results = await session.run(given, fetches as readonly string[] as string[])
+  const results = await running(() => session.run(given, fetches as readonly string[] as string[]))
   return Object.fromEntries(fetches.map((name) => [name, results[name].data as Float32Array])) as Record<
     K,
     Float32Array
