@@ -9,6 +9,7 @@ import { createWriteStream, existsSync, mkdirSync, mkdtempSync, rmSync } from 'n
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import sharp from 'sharp'
@@ -142,11 +143,14 @@ async function peakMemory(name, onnx, batch, scratch) {
   const shape = [3, 224, 224]
   const images = join(scratch, 'x.npz')
   const { createNpzWriter } = await import('../dist/data/index.js')
-  const writer = await createNpzWriter(images)
   const n = 2 * batch
+  const writer = await createNpzWriter(images, {
+    images: { dtype: 'float32', shape },
+    labels: { dtype: 'int64', shape: [] },
+  })
   await writer.append({
-    images: { data: Float32Array.from({ length: n * 3 * 224 * 224 }, () => Math.random()), shape: [n, ...shape] },
-    labels: { data: new BigInt64Array(n), shape: [n] },
+    images: Float32Array.from({ length: n * 3 * 224 * 224 }, () => Math.random()),
+    labels: new BigInt64Array(n),
   })
   await writer.finish()
   const args = [
@@ -220,6 +224,8 @@ for (const name of options.models.split(',').filter(Boolean)) {
     const samples = new Map()
     for (let round = -1; round < rounds; round++)
       for (const [rival, once] of entrants) {
+        // Threads of the last entrant may still spin for work; let them fall asleep first.
+        await setTimeout(300)
         const { ms, error } = await once()
         if (error) console.error(`bench: ${rival}: ${error}`)
         // Round −1 warms up: compilers compile, caches fill.

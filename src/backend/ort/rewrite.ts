@@ -7,7 +7,7 @@ import { float32Tensor } from '../../tensor/index.js'
  * 424 ms off a step of ResNet-50.
  */
 export function forRuntime(graph: Graph): Graph {
-  return applyRules(graph, [reluMask, stride1Transpose], { keepParameters: true }).graph
+  return applyRules(graph, [reluMask, halfErf, stride1Transpose], { keepParameters: true }).graph
 }
 
 /** Greater(y, 0) as a float, y from Relu → HardSigmoid(1e30·y): 0 for y = 0, 1 for y > 1e-30. */
@@ -16,14 +16,20 @@ const reluMask: Rule = ({ node, inputs, b }) => {
   const greater = inputs[0]?.producer
   if (greater?.op !== 'Greater') return undefined
   const [y, limit] = greater.inputs
-  if (
-    y?.producer?.op !== 'Relu' ||
-    limit?.constant === undefined ||
-    limit.constant.data.length !== 1 ||
-    Number(limit.constant.data[0]) !== 0
-  )
-    return undefined
+  if (y?.producer?.op !== 'Relu' || !isScalar(limit, 0)) return undefined
   return [b.emit('HardSigmoid', [y], { alpha: 1e30, beta: 0 })]
+}
+
+/** ½ + ½·erf(u) → HardSigmoid with α = β = ½, which never clamps here: one pass instead of two. */
+const halfErf: Rule = ({ node, inputs, b }) => {
+  if (node.op !== 'Add' || !isScalar(inputs[1], 0.5)) return undefined
+  const half = inputs[0]?.producer
+  if (half?.op !== 'Mul' || half.inputs[0]?.producer?.op !== 'Erf' || !isScalar(half.inputs[1], 0.5)) return undefined
+  return [b.emit('HardSigmoid', [half.inputs[0]], { alpha: 0.5, beta: 0.5 })]
+}
+
+function isScalar(value: Value | undefined, number: number): boolean {
+  return value?.constant?.data.length === 1 && Number(value.constant.data[0]) === number
 }
 
 /** ConvTranspose of stride 1 → Conv with the weight flipped in space and its channels exchanged. */

@@ -7,6 +7,7 @@ import { batchNormalisation } from './batch-normalisation.js'
 import { convolutionPadding } from './convolution-padding.js'
 import { expandedOperand } from './expand.js'
 import { fixedParameters } from './fixed.js'
+import { foldedNormalisation } from './folded-normalisation.js'
 import { gelu } from './gelu.js'
 import { reshapes, transposeOfJoinedAxes, transposes } from './layout.js'
 import { gemmBias, linear } from './linear.js'
@@ -39,6 +40,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   layerNormalisation,
   rmsNormalisation,
   normalisationScale,
+  foldedNormalisation,
   gelu,
   relu,
   constantSums,
