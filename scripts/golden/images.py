@@ -1,0 +1,52 @@
+"""Pixels that Pillow and torchvision make of two small pictures, for test/data/images.test.ts: python scripts/golden/images.py"""
+
+import base64
+import io
+import json
+import pathlib
+
+import numpy as np
+from PIL import Image
+from torchvision.transforms import CenterCrop, Resize
+
+OUT = pathlib.Path(__file__).parents[2] / "test/data/fixtures/images.json"
+y, x = np.mgrid[0:37, 0:53]
+pixels = np.stack([x * 4.7 % 256, y * 6.3 % 256, (x * y) % 251], -1).astype(np.uint8)
+picture = Image.fromarray(pixels)
+
+
+def encoded(image, form, **options):
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return base64.b64encode(stream.getvalue()).decode()
+
+
+def raw(image):
+    return {"size": [image.height, image.width], "rgb": base64.b64encode(np.asarray(image.convert("RGB")).tobytes()).decode()}
+
+
+def decoded(text):
+    return Image.open(io.BytesIO(base64.b64decode(text)))
+
+
+files = {
+    "rgb.png": encoded(picture, "PNG"),
+    "grey.png": encoded(picture.convert("L"), "PNG"),
+    "alpha.png": encoded(picture.convert("RGBA"), "PNG"),
+    "palette.png": encoded(picture.quantize(64), "PNG"),
+    "photo.jpg": encoded(picture, "JPEG", quality=90),
+    "grey.jpg": encoded(picture.convert("L"), "JPEG", quality=80),
+}
+steps = {
+    "resize 20": ({"resize": 20}, Resize(20)),
+    "resize 64": ({"resize": 64}, Resize(64)),
+    "resize 15x40": ({"resize": [15, 40]}, Resize((15, 40))),
+    "resize 30, crop 24": ({"resize": 30, "crop": [24, 24]}, lambda i: CenterCrop(24)(Resize(30)(i))),
+    "crop 21x50": ({"crop": [21, 50]}, CenterCrop((21, 50))),
+    "crop 48x60, larger than the picture": ({"crop": [48, 60]}, CenterCrop((48, 60))),
+}
+OUT.write_text(json.dumps({
+    "files": {name: {"bytes": text, "decoded": raw(decoded(text).convert("RGB"))} for name, text in files.items()},
+    "geometry": {name: {"options": options, "result": raw(step(picture))} for name, (options, step) in steps.items()},
+}) + "\n")
+print(OUT.stat().st_size, "bytes")
