@@ -49,3 +49,11 @@ describe('docs/guide.md', () => {
     expect(stdout.trim().split('\n').at(-1)).toMatch(/^[\d.]+ [\d.]+$/)
   })
 })
+
+it('docs/command-line.md is what the option table says', () => {
+  const { status, stderr } = spawnSync(process.execPath, [join(root, 'scripts/command-line-docs.js'), '--check'], {
+    encoding: 'utf8',
+  })
+  expect(stderr).toBe('')
+  expect(status).toBe(0)
+})
