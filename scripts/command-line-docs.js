@@ -12,7 +12,7 @@ const sections = commandTable.map(({ name, summary, takesModel, examples }) => {
     .map(({ flags, help, default: fallback, required, choices }) => {
       const extra = [
         required && 'required',
-        choices && choices.join(', '),
+        choices?.join(', '),
         fallback !== undefined && `default ${fallback}`,
       ].filter(Boolean)
       return `| \`${cell(flags)}\` | ${cell(help)}${extra.length > 0 ? ` (${extra.join('; ')})` : ''} |`
