@@ -11,7 +11,16 @@ export { type Cost, cost, flopsOf, type GraphCost } from './cost/index.js'
 export * from './dim.js'
 export { type ExportOptions, exportModel } from './export.js'
 export { type ImportedModel, type ImportOptions, importModel } from './import.js'
-export { canInfer, type Inferred, infer, slicesAll, slidingWindow, type Window } from './inference/index.js'
+export {
+  canInfer,
+  type EinsumEquation,
+  einsumEquation,
+  type Inferred,
+  infer,
+  slicesAll,
+  slidingWindow,
+  type Window,
+} from './inference/index.js'
 export { interpret } from './interpret.js'
 export { type Attribute, type Attributes, Graph, intAttribute, intsAttribute, Node, Value } from './ir.js'
 export { type Block, type BlockKind, type BlockTree, type Properties, recognise } from './recognise/index.js'

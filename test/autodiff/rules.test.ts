@@ -376,6 +376,7 @@ it('covers every operator that has a rule and a gradient', () => {
     'IsInf',
     'ArgMax',
     'ArgMin',
+    'Hardmax',
     'Shape',
     'Size',
     'ConstantOfShape',

@@ -1,6 +1,6 @@
 import { type GraphBuilder, intAttribute, type Value } from '../../graph/index.js'
 import type { VjpRule } from '../rule.js'
-import { normalAxis, outputGradient, required, unary, type VjpRules } from './shared.js'
+import { noGradient, normalAxis, outputGradient, required, unary, type VjpRules } from './shared.js'
 
 const complement = (b: GraphBuilder, m: Value): Value => b.add(b.neg(m), 1)
 const sigmoid = (b: GraphBuilder, x: Value): Value => b.emit('Sigmoid', [x])
@@ -95,5 +95,6 @@ export const activationRules: VjpRules = {
     b.mul(g, above(b, b.emit('Abs', [x]), intAttribute(node.attributes, 'lambd', 0.5))),
   ),
   Softmax: softmax,
+  Hardmax: noGradient,
   LogSoftmax: logSoftmax,
 }

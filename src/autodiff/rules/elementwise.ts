@@ -1,6 +1,7 @@
-import type { GraphBuilder, Value } from '../../graph/index.js'
+import { type GraphBuilder, intAttribute, type Value } from '../../graph/index.js'
+import { numbersOf } from '../../tensor/index.js'
 import type { VjpContext, VjpRule } from '../rule.js'
-import { noGradient, outputGradient, required, unary, type VjpRules } from './shared.js'
+import { constantInput, noGradient, outputGradient, required, unary, unsupported, type VjpRules } from './shared.js'
 
 /** Gradients of both operands of a broadcasting operator, summed over the axes along which they were repeated. */
 const binary =
@@ -23,12 +24,13 @@ const mask = (b: GraphBuilder, op: string, x: Value, y: Value | number): Value =
 
 function power(c: VjpContext, g: Value, x: Value, y: Value): Value {
   const { b } = c
-  const exponent = y.constant?.data.length === 1 ? Number(y.constant.data[0]) : undefined
+  const exponent = y.constant?.data.length === 1 && !y.parameter ? numbersOf(y.constant)[0] : undefined
   if (exponent === 2) return b.mul(g, b.mul(x, 2))
   if (exponent === 1) return g
   if (exponent === 0.5) return b.div(b.mul(g, 0.5), c.outputs[0])
-  const lower = exponent === undefined ? b.sub(y, 1) : b.scalar(exponent - 1, x.dtype)
-  return b.mul(g, b.mul(b.emit('Pow', [x, lower]), y))
+  if (exponent !== undefined) return b.mul(g, b.mul(b.emit('Pow', [x, b.scalar(exponent - 1, x.dtype)]), exponent))
+  const factor = b.cast(y, x.dtype)
+  return b.mul(g, b.mul(b.emit('Pow', [x, b.sub(factor, 1)]), factor))
 }
 
 /** x^y · ln x, taken as 0 where x is not positive. */
@@ -69,14 +71,40 @@ const where: VjpRule = (c) => {
   ]
 }
 
-/** Passes inside the bounds and on them, as PyTorch's clamp. */
+/** Passes strictly inside the bounds, as PyTorch's clamp, hardtanh and relu6; on a bound and beyond, the bound takes the gradient. */
 const clip: VjpRule = (c) => {
   const { b } = c
-  const [x, low, high] = [required(c, 0), c.inputs[1], c.inputs[2]]
-  let g = outputGradient(c)
-  if (low) g = b.mul(g, mask(b, 'GreaterOrEqual', x, low))
-  if (high) g = b.mul(g, mask(b, 'LessOrEqual', x, high))
-  return [g, undefined, undefined]
+  const [x, low, high, g] = [required(c, 0), c.inputs[1], c.inputs[2], outputGradient(c)]
+  // min(max(x, low), high): what high leaves, and of that what low leaves.
+  const raised = low && high ? b.emit('Max', [x, low]) : x
+  const below = high ? b.mul(g, mask(b, 'Less', raised, high)) : g
+  const inside = (): Value => (low ? b.mul(below, mask(b, 'Greater', x, low)) : below)
+  return [
+    c.needs[0] ? inside() : undefined,
+    low && c.needs[1] ? b.sumTo(b.mul(below, mask(b, 'LessOrEqual', x, low)), low.shape) : undefined,
+    high && c.needs[2] ? b.sumTo(b.mul(g, mask(b, 'GreaterOrEqual', raised, high)), high.shape) : undefined,
+  ]
+}
+
+/** x − y·q(x/y) with q the floor, or for fmod the truncation. */
+const mod: VjpRule = binary(
+  (_c, g) => g,
+  (c, g, x, y) => {
+    const { b } = c
+    const ratio = b.div(x, y)
+    const floor = (value: Value): Value => b.emit('Floor', [value])
+    const quotient =
+      intAttribute(c.node.attributes, 'fmod', 0) === 1
+        ? b.mul(floor(b.emit('Abs', [ratio])), b.emit('Sign', [ratio]))
+        : floor(ratio)
+    return b.neg(b.mul(g, quotient))
+  },
+)
+
+/** The inference form does nothing; the training form draws anew at every run and has no gradient that another run could use. */
+const dropout: VjpRule = (c) => {
+  if (c.inputs[2] !== undefined && constantInput(c, 2)?.[0] !== 0) throw unsupported(c, 'training_mode')
+  return [outputGradient(c), undefined, undefined]
 }
 
 const cast: VjpRule = (c) => {
@@ -103,10 +131,7 @@ export const elementwiseRules: VjpRules = {
     (c, g, _a, y) => c.b.neg(c.b.div(c.b.mul(g, c.outputs[0]), y)),
   ),
   Pow: binary(power, powerOfExponent),
-  Mod: binary(
-    (_c, g) => g,
-    (c, g, x, y) => c.b.neg(c.b.mul(g, c.b.emit('Floor', [c.b.div(x, y)]))),
-  ),
+  Mod: mod,
   Min: extreme,
   Max: extreme,
   Sum: sum,
@@ -116,7 +141,7 @@ export const elementwiseRules: VjpRules = {
   Cast: cast,
   CastLike: cast,
   Identity: unary((_b, g) => g),
-  Dropout: (c) => [outputGradient(c), undefined, undefined],
+  Dropout: dropout,
   Neg: unary((b, g) => b.neg(g)),
   Abs: unary((b, g, x) => b.mul(g, b.emit('Sign', [x]))),
   Exp: unary((b, g, _x, y) => b.mul(g, y)),

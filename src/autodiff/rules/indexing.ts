@@ -3,7 +3,16 @@ import { numbersOf } from '../../tensor/index.js'
 import type { VjpContext, VjpRule } from '../rule.js'
 import { scatterAlong } from './scatter-along.js'
 import { padAxis } from './shape.js'
-import { constantInput, normalAxis, outputGradient, required, unsupported, type VjpRules } from './shared.js'
+import {
+  constantInput,
+  normalAxis,
+  numberDim,
+  outputGradient,
+  range,
+  required,
+  unsupported,
+  type VjpRules,
+} from './shared.js'
 
 const gather: VjpRule = (c) => {
   const { b, node } = c
@@ -14,6 +23,8 @@ const gather: VjpRule = (c) => {
   const run = consecutive(indices, x.shape[axis])
   // A run of neighbours (one token, one of q, k and v) goes back by padding with zeros.
   if (run !== undefined) return [padAxis(b, flat, axis, run.start, run.size - run.start - run.count), undefined]
+  const back = inversePermutation(indices, x.shape[axis])
+  if (back !== undefined) return [b.emit('Gather', [flat, b.ints(back)], { axis }), undefined]
   return [scatterAlong(b, flat, axis, b.reshape(indices, [count]), x.shape), undefined]
 }
 
@@ -22,6 +33,13 @@ function consecutive(indices: Value, size: Dim): { start: number; count: number;
   if (indices.constant === undefined || isBatch(size)) return undefined
   const list = Array.from(numbersOf(indices.constant), (i) => normalAxis(i, size))
   return list.every((at, i) => at === list[0] + i) ? { start: list[0], count: list.length, size } : undefined
+}
+
+/** Where constant indices take each place of the axis once (channels reversed, tokens reordered): the places to take back from. */
+function inversePermutation(indices: Value, size: Dim): number[] | undefined {
+  if (indices.constant === undefined || isBatch(size) || indices.constant.data.length !== size) return undefined
+  const list = Array.from(numbersOf(indices.constant), (i) => normalAxis(i, size))
+  return new Set(list).size === size ? range(0, size).map((at) => list.indexOf(at)) : undefined
 }
 
 const gatherElements: VjpRule = (c) => {
@@ -34,10 +52,33 @@ const gatherElements: VjpRule = (c) => {
   ]
 }
 
+/**
+ * The indexed axes are joined to one and the index vectors to positions on it. (ScatterND would take them as they are, but ONNX Runtime
+ * 1.32 runs its additions in parallel without a lock and loses some where indices repeat; ScatterElements adds in order.)
+ */
 const gatherNd: VjpRule = (c) => {
-  if (intAttribute(c.node.attributes, 'batch_dims', 0) !== 0) throw unsupported(c, 'batch_dims')
-  const [x, indices] = [required(c, 0), required(c, 1)]
-  return [c.b.emit('ScatterND', [c.b.full(x.shape, 0), indices, outputGradient(c)], { reduction: 'add' }), undefined]
+  const { b } = c
+  const [x, indices, g] = [required(c, 0), required(c, 1), outputGradient(c)]
+  const batches = intAttribute(c.node.attributes, 'batch_dims', 0)
+  const depth = indices.shape[indices.shape.length - 1] as number
+  const sizes = x.shape.slice(batches, batches + depth).map((dim) => numberDim(c, dim, 'an indexed axis'))
+  const strides = sizes.map((_, k) => sizes.slice(k + 1).reduce((n, size) => n * size, 1))
+  const joined = (dims: readonly Dim[]): Dim => dims.reduce((n, dim) => multiplyDims(n, dim) ?? Number.NaN, 1)
+  const [lead, each] = [joined(x.shape.slice(0, batches)), joined(x.shape.slice(batches + depth))]
+  const taken = joined(indices.shape.slice(batches, -1))
+  // Mod makes negative indices count from the end.
+  const inside = b.emit('Mod', [indices, b.ints(sizes)])
+  const positions = b.reduceSum(b.mul(inside, b.ints(strides)), [indices.shape.length - 1], false)
+  const sums = b.emit(
+    'ScatterElements',
+    [
+      b.full([lead, joined(sizes), each], 0),
+      b.expand(b.reshape(positions, [lead, taken, 1]), [lead, taken, each]),
+      b.reshape(g, [lead, taken, each]),
+    ],
+    { axis: 1, reduction: 'add' },
+  )
+  return [b.reshape(sums, x.shape), undefined]
 }
 
 /** ScatterElements and ScatterND: what is overwritten gets no gradient, what is written takes it from its place. */

@@ -1,4 +1,11 @@
-import { type Dim, type GraphBuilder, intAttribute, multiplyDims, type Value } from '../../graph/index.js'
+import {
+  type Dim,
+  einsumEquation,
+  type GraphBuilder,
+  intAttribute,
+  multiplyDims,
+  type Value,
+} from '../../graph/index.js'
 import type { VjpRule } from '../rule.js'
 import { outputGradient, required, unsupported, type VjpRules } from './shared.js'
 
@@ -64,14 +71,16 @@ const gemm: VjpRule = (c) => {
   ]
 }
 
-/** Contracts the gradient with all other operands; letters that only this operand has are repeated. */
+/** Contracts the gradient with all other operands; letters that only this operand has are repeated, axes of size 1 summed again. */
 const einsum: VjpRule = (c) => {
   const { b } = c
-  const equation = String(c.node.attributes.equation).replaceAll(' ', '')
-  const [left, result] = equation.split('->')
-  const terms = left.split(',')
-  if (result === undefined || equation.includes('.') || terms.some((term) => new Set(term).size < term.length))
-    throw unsupported(c, `equation ${equation}`)
+  const equation = String(c.node.attributes.equation)
+  const { terms, result } = einsumEquation(
+    equation,
+    c.inputs.map((x) => x?.shape.length ?? 0),
+  )
+  if ([...terms, result].some((term) => new Set(term).size < term.length))
+    throw unsupported(c, `equation ${equation} (a diagonal)`)
   return c.inputs.map((x, i) => {
     if (x === undefined || !c.needs[i]) return undefined
     const others = terms.filter((_, k) => k !== i)
@@ -80,8 +89,9 @@ const einsum: VjpRule = (c) => {
     )
     const values = [outputGradient(c), ...c.inputs.filter((_, k) => k !== i)]
     const partial = b.emit('Einsum', values, { equation: `${[result, ...others].join()}->${reachable.join('')}` })
+    const sizes = x.shape.filter((_, axis) => reachable.includes(terms[i][axis]))
     const open = x.shape.map((dim, axis) => (reachable.includes(terms[i][axis]) ? dim : 1))
-    return b.expand(b.reshape(partial, open), x.shape)
+    return b.expand(b.reshape(b.sumTo(partial, sizes), open), x.shape)
   })
 }
 

@@ -11,14 +11,15 @@ import {
 import { float32Tensor } from '../../tensor/index.js'
 import type { VjpContext, VjpRule } from '../rule.js'
 import { transposedWindow } from './conv.js'
-import { numberDim, outputGradient, range, required, unsupported, type VjpRules } from './shared.js'
+import { numberDim, outputGradient, range, required, type VjpRules } from './shared.js'
 
 /** Adds each gradient at the place its maximum came from, overlaps included (MaxUnpool would overwrite them). */
 const maxPool: VjpRule = (c) => {
   const { b, node } = c
   const [x, g] = [required(c, 0), outputGradient(c)]
-  if (intAttribute(node.attributes, 'storage_order', 0) !== 0) throw unsupported(c, 'storage_order 1')
-  const indices = c.outputs[1] ?? b.emitAll('MaxPool', [x], node.attributes, 2)[1]
+  // Row-major indices, whatever order the model itself asked for: they are looked up in a flat row-major tensor.
+  const { storage_order: order, ...attributes } = node.attributes
+  const indices = (order ? undefined : c.outputs[1]) ?? b.emitAll('MaxPool', [x], attributes, 2)[1]
   const total = x.shape.reduce<Dim>((product, dim) => multiplyDims(product, dim) ?? Number.NaN, 1)
   const count = g.shape.reduce<Dim>((product, dim) => multiplyDims(product, dim) ?? Number.NaN, 1)
   const flat = b.emit('ScatterElements', [b.full([total], 0), b.reshape(indices, [count]), b.reshape(g, [count])], {
@@ -83,7 +84,7 @@ const lpPool: VjpRule = (c) => {
 
 function overPower(b: GraphBuilder, g: Value, y: Value, p: number): Value {
   if (p === 1) return g
-  const safe = b.emit('Max', [y, b.scalar(1e-30)])
+  const safe = b.emit('Where', [b.emit('Equal', [y, b.scalar(0)]), b.scalar(1), y])
   return b.div(g, p === 2 ? safe : b.emit('Pow', [safe, b.scalar(p - 1)]))
 }
 

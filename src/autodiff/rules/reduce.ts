@@ -1,4 +1,5 @@
 import { intAttribute, type Value } from '../../graph/index.js'
+import { tensorFromNumbers } from '../../tensor/index.js'
 import type { VjpContext, VjpRule } from '../rule.js'
 import {
   constantInput,
@@ -8,7 +9,6 @@ import {
   outputGradient,
   range,
   required,
-  unsupported,
   type VjpRules,
 } from './shared.js'
 
@@ -27,13 +27,10 @@ const reduction =
   (c) => {
     const { b, node } = c
     const x = required(c, 0)
-    const given = constantInput(c, 1)
-    if ((given === undefined || given.length === 0) && intAttribute(node.attributes, 'noop_with_empty_axes', 0) === 1)
-      throw unsupported(c, 'no axes')
-    const axes =
-      given === undefined || given.length === 0
-        ? range(0, x.shape.length)
-        : given.map((axis) => normalAxis(axis, x.shape.length))
+    const given = constantInput(c, 1) ?? []
+    // With no axes named all are reduced, or none at all where the attribute says so.
+    const all = given.length === 0 && intAttribute(node.attributes, 'noop_with_empty_axes', 0) === 0
+    const axes = all ? range(0, x.shape.length) : given.map((axis) => normalAxis(axis, x.shape.length))
     const kept = x.shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim))
     return [
       b.expand(f({ c, x, axes, g: b.reshape(outputGradient(c), kept), y: b.reshape(c.outputs[0], kept) }), x.shape),
@@ -50,30 +47,29 @@ function extreme({ c: { b }, x, axes, g, y }: Reduction): Value {
   return b.mul(chosen, b.div(g, b.reduceSum(chosen, axes)))
 }
 
-/** d‖x‖/dx = x/‖x‖, and 0 for a zero vector. */
+/** d‖x‖/dx = x/‖x‖, and 0 for a zero vector (whose own derivative stays finite too). */
 function l2({ c: { b }, x, g, y }: Reduction): Value {
-  return b.mul(x, b.div(g, b.emit('Max', [y, b.scalar(1e-30)])))
+  const zero = b.emit('Equal', [y, b.scalar(0)])
+  return b.mul(x, b.div(g, b.emit('Where', [zero, b.scalar(1), y])))
 }
 
-/** The product of all other elements, by leaving each out in turn: exact where elements are zero. */
-function product({ c, x, axes, g }: Reduction): Value {
+/** The product of all other elements, exact where elements are zero: n copies of the n factors, a one in place of the own. */
+function product(r: Reduction): Value {
+  const { c, x, axes, g } = r
   const { b } = c
-  if (axes.length !== 1) throw unsupported(c, 'a product over several axes')
-  const [axis] = axes
-  const size = numberDim(c, x.shape[axis], 'a reduced axis')
-  if (size > 64) throw unsupported(c, 'a product of more than 64 elements')
-  const others = range(0, size).map((i) => {
-    const parts = [b.slice(x, [0], [i], [axis]), b.slice(x, [i + 1], [size], [axis])].filter(
-      (part) => part.shape[axis] !== 0,
-    )
-    return parts.length === 0
-      ? b.full(
-          x.shape.map((dim, a) => (a === axis ? 1 : dim)),
-          1,
-        )
-      : b.emit('ReduceProd', [b.concat(parts, axis), b.ints([axis])], { keepdims: 1 })
-  })
-  return b.mul(b.concat(others, axis), g)
+  const size = count(r)
+  const kept = range(0, x.shape.length).filter((axis) => !axes.includes(axis))
+  const lead = kept.map((axis) => x.shape[axis])
+  const perm = [...kept, ...axes]
+  const own = range(0, size * size).map((i) => Number(i % (size + 1) === 0))
+  const factors = b.emit('Where', [
+    b.constant(tensorFromNumbers('bool', [size, size], own), 'own'),
+    b.scalar(1),
+    b.reshape(b.transpose(x, perm), [...lead, 1, size]),
+  ])
+  const others = b.emit('ReduceProd', [factors, b.ints([lead.length + 1])], { keepdims: 0 })
+  const back = range(0, perm.length).map((axis) => perm.indexOf(axis))
+  return b.mul(b.transpose(b.reshape(others, [...lead, ...axes.map((axis) => x.shape[axis])]), back), g)
 }
 
 export const reduceRules: VjpRules = {

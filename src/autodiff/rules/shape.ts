@@ -1,5 +1,6 @@
 import {
   type Dim,
+  divideDims,
   type GraphBuilder,
   intAttribute,
   intsAttribute,
@@ -39,8 +40,12 @@ const expand: VjpRule = (c) => [c.b.sumTo(outputGradient(c), required(c, 0).shap
 
 const tile: VjpRule = (c) => {
   const x = required(c, 0)
-  const repeats = constantInput(c, 1) ?? []
-  const split = x.shape.flatMap((dim, axis): Dim[] => [repeats[axis], dim])
+  // Read off the result: how often a class token is repeated may depend on the batch.
+  const split = x.shape.flatMap((dim, axis): Dim[] => {
+    const repeats = divideDims(c.outputs[0].shape[axis], dim)
+    if (repeats === undefined) throw unsupported(c, 'repeats that are not known')
+    return [repeats, dim]
+  })
   const summed = c.b.reduceSum(
     c.b.reshape(outputGradient(c), split),
     range(0, x.shape.length).map((axis) => 2 * axis),

@@ -15,6 +15,7 @@ import { resizeRules } from './resize.js'
 import { shapeRules } from './shape.js'
 
 export type { Inferred } from './call.js'
+export { type EinsumEquation, einsumEquation } from './einsum-equation.js'
 export { slicesAll } from './join.js'
 export { slidingWindow, type Window } from './window.js'
 

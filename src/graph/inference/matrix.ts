@@ -2,6 +2,7 @@ import { ModelError } from '../../errors/index.js'
 import { type Dim, sameDim, showDim, showShape } from '../dim.js'
 import { intAttribute } from '../ir.js'
 import { broadcast, type Call, type InferenceRules, type Inferred, mismatch, required, requireRank } from './call.js'
+import { einsumEquation } from './einsum-equation.js'
 
 function matMul(call: Call): Inferred[] {
   const [a, b] = [required(call, 0), required(call, 1)]
@@ -48,10 +49,10 @@ function gemm(call: Call): Inferred[] {
 }
 
 function einsum(call: Call): Inferred[] {
-  const equation = String(call.attributes.equation ?? '').replaceAll(' ', '')
-  const [left, right] = equation.split('->')
-  const terms = left.split(',')
-  if (terms.length !== call.inputs.length || equation.includes('.'))
+  const equation = String(call.attributes.equation ?? '')
+  const ranks = call.inputs.map((input) => input?.shape.length ?? 0)
+  const { terms, result } = einsumEquation(equation, ranks)
+  if (terms.length !== call.inputs.length || result.includes('.'))
     throw new ModelError('OPERATOR_UNSUPPORTED', 'cannot read the equation', { subject: 'Einsum', found: equation })
   const sizes = new Map<string, Dim>()
   terms.forEach((term, i) => {
@@ -64,9 +65,7 @@ function einsum(call: Call): Inferred[] {
       sizes.set(term[axis], before === 1 ? dim : before)
     })
   })
-  const once = [...sizes.keys()].filter((letter) => left.split(letter).length === 2).sort()
-  const letters = right === undefined ? once : [...right]
-  const shape = letters.map((letter) => {
+  const shape = [...result].map((letter) => {
     const dim = sizes.get(letter)
     if (dim === undefined) throw mismatch(call, `unknown index in ${equation}`, [...sizes.keys()].join(), letter)
     return dim
