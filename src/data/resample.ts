@@ -1,10 +1,10 @@
 import { setImmediate } from 'node:timers/promises'
-import type { Interpolation, Placement } from './geometry.js'
+import type { Interpolation, Placement, Size } from './geometry.js'
 import type { Pixels } from './pixels.js'
 
 /**
  * Pillow's separable antialiased resampling of 8-bit images (src/libImaging/Resample.c), bit for bit: weights in double
- * precision, rounded to 22 fractional bits, one rounding to 8 bits after the horizontal and one after the vertical pass.
+ * precision, rounded to 22 fractional bits, one rounding to 8 bits after each of the two passes.
  * Returns the part of the scaled image that lies inside the placement's result; only that part is computed.
  */
 export async function resample(source: Pixels, placement: Placement, interpolation: Interpolation): Promise<Pixels> {
@@ -15,10 +15,19 @@ export async function resample(source: Pixels, placement: Placement, interpolati
   const filter = filters[interpolation]
   const columns = axisWeights(source.width, scaled[1], fromX, toX, filter)
   const rows = axisWeights(source.height, scaled[0], fromY, toY, filter)
+  if (verticalFirst(source, scaled)) {
+    const short = await scaleRows(source, rows, 0)
+    return scaleColumns(short, columns, 0, short.height)
+  }
   const firstRow = rows.first[0]
   const last = rows.first.length - 1
   const narrow = await scaleColumns(source, columns, firstRow, rows.first[last] + rows.count[last])
   return scaleRows(narrow, rows, firstRow)
+}
+
+/** Pillow 13 turns the passes round where the height loses more than twice what the width does; the rounding shows it. */
+function verticalFirst({ height, width }: Pixels, [toHeight, toWidth]: Size): boolean {
+  return toHeight < height && height - toHeight > 2 * (width - toWidth)
 }
 
 function cut(source: Pixels, fromY: number, toY: number, fromX: number, toX: number): Pixels {

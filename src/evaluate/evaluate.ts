@@ -1,6 +1,6 @@
 import type { AttackProgress, AttackResult, AttackSpec } from '../attack/index.js'
 import { batches, checkLabels, type Dataset } from '../data/index.js'
-import { OptionError, throwIfAborted } from '../errors/index.js'
+import { nearest, OptionError, throwIfAborted } from '../errors/index.js'
 import type { Model } from '../model/index.js'
 import { describeEnvironment } from './environment.js'
 import { type AttackOutcome, type EvaluationResult, type Example, proportion } from './result.js'
@@ -64,6 +64,7 @@ export interface Evaluation {
  */
 export async function evaluate(model: Model, dataset: Dataset, options: EvaluateOptions): Promise<Evaluation> {
   const started = new Date()
+  checkOptions(options)
   const { attacks, seed = 0, signal } = options
   const names = new Set(attacks.map((spec) => `${spec.name} ${spec.eps}`))
   if (names.size < attacks.length)
@@ -88,7 +89,7 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
     cleanSeconds += (performance.now() - begun) / 1000
     const rows = Int32Array.from(labels.keys()).filter((i) => options.attackErrors || cleanPredictions[i] === labels[i])
     for (let i = 0; i < n; i++) if (cleanPredictions[i] === labels[i]) cleanRight++
-    const subset = { images: takeRows(images, rows, per), labels: labels.filter((_, i) => rows.includes(i)) }
+    const subset = { images: takeRows(images, rows, per), labels: Int32Array.from(rows, (i) => labels[i]) }
     const outcome: BatchOutcome['attacks'][number][] = []
     for (const [a, spec] of attacks.entries()) {
       const tally = tallies[a]
@@ -144,6 +145,19 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
     warnings: warnings(model, seen, clean.accuracy, outcomes),
   }
   return { result, examples: chooser.chosen }
+}
+
+const OPTIONS = ['attacks', 'batch', 'seed', 'attackErrors', 'examples', 'command', 'signal', 'onProgress', 'onBatch']
+
+function checkOptions(options: EvaluateOptions): void {
+  for (const key of Object.keys(options)) {
+    if (OPTIONS.includes(key)) continue
+    const near = nearest(key, OPTIONS)
+    throw new OptionError('OPTION_UNKNOWN', 'is no option of evaluate', {
+      subject: key,
+      cure: near && `Did you mean ${near}?`,
+    })
+  }
 }
 
 /** Passes through the model that one sample costs: a gradient counts as three forwards. */
