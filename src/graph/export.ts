@@ -26,8 +26,13 @@ export function exportModel(
     op: node.op,
     domain: '',
     inputs: node.inputs.map((input) => (input === undefined ? '' : constant(input))),
-    // Optional outputs that nobody reads are left out, so that a runtime need not make them.
-    outputs: trimmed(node.outputs.map((output, i) => (i === 0 || read.has(output) ? names.of(output) : ''))),
+    // Optional outputs that nobody reads are left out, so that a runtime need not make them; in training mode BatchNormalization's
+    // running statistics are not optional.
+    outputs: trimmed(
+      node.outputs.map((output, i) =>
+        i === 0 || read.has(output) || node.attributes.training_mode === 1 ? names.of(output) : '',
+      ),
+    ),
     attributes: Object.fromEntries(
       Object.entries(node.attributes).map(([key, value]) => [
         key,

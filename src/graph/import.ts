@@ -40,7 +40,7 @@ export function importModel(model: OnnxModel, { inputSize, file = 'model' }: Imp
   const [batch, ...imageSize] = inputShape(image, inputSize, file)
   const rebatched = typeof batch === 'number' ? { original: batch } : undefined
   const b = new GraphBuilder(new Graph(source.name))
-  const importer = new Importer(b, source, file, rebatched && new Rebatcher(rebatched.original))
+  const importer = new Importer(b, source, file, rebatched && new Rebatcher(b, rebatched.original))
   importer.bind(image.name, b.input(image.name, 'float32', [N, ...imageSize]))
   for (const node of source.nodes) importer.node(node)
   const notes: string[] = []
@@ -165,8 +165,10 @@ class Importer {
   }
 
   private emit(node: OnnxNode, inputs: readonly (Value | undefined)[], attributes: Attributes): readonly Value[] {
-    const { b, rebatcher } = this
+    const { b } = this
     const [x] = inputs
+    const freed = this.rebatcher?.emit(node.op, inputs, attributes)
+    if (freed !== undefined) return freed
     switch (node.op) {
       case 'Identity':
         if (x) return [x]
@@ -178,23 +180,15 @@ class Importer {
         // Casts between floats of different width have nothing left to do.
         if (x && x.dtype === attributes.to) return [x]
         break
-      case 'Reshape': {
-        const target = inputs[1]?.known
-        if (x === undefined || target === undefined) break
-        if (rebatcher && x.shape.some(isBatch) && !target.some(isBatch))
-          return [rebatcher.reshape(b, x, this.resolvedTarget(x, target as number[], attributes))]
-        return [b.reshape(x, infer('Reshape', inputs, attributes, 1)[0].shape)]
-      }
+      case 'Reshape':
+        if (x) return [b.reshape(x, infer('Reshape', inputs, attributes, 1)[0].shape)]
+        break
       case 'Expand':
         if (x) return [b.expand(x, infer('Expand', inputs, attributes, 1)[0].shape)]
         break
-      case 'Concat': {
-        const parts = inputs.filter((input) => input !== undefined)
-        const axis = attributes.axis as number
-        const rank = parts[0].shape.length
-        const aligned = rebatcher ? rebatcher.concat(b, parts, axis < 0 ? axis + rank : axis) : parts
-        return [b.concat(aligned, axis)]
-      }
+      case 'Concat':
+        if (x && inputs.length === 1) return [x]
+        break
       case 'Transpose':
         if (x)
           return [
@@ -203,16 +197,6 @@ class Importer {
         break
     }
     return b.emitAll(node.op, inputs, attributes, node.outputs.length)
-  }
-
-  /** −1 and 0 of a reshape target as numbers, at the batch the file fixes. */
-  private resolvedTarget(x: Value, target: readonly number[], attributes: Attributes): number[] {
-    const batch = this.rebatcher?.original ?? 1
-    const sizes = x.shape.map((dim) => (isBatch(dim) ? dim.factor * batch : dim))
-    const total = sizes.reduce((a, d) => a * d, 1)
-    const filled = target.map((d, i) => (d === 0 && attributes.allowzero !== 1 ? sizes[i] : d))
-    const known = filled.filter((d) => d !== -1).reduce((a, d) => a * d, 1)
-    return filled.map((d) => (d === -1 ? total / known : d))
   }
 
   /** A shape that is known but for N → a fresh value made of constants and N alone, so that the file's way to it is dropped. */
