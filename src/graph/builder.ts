@@ -19,6 +19,7 @@ export class GraphBuilder {
   private readonly shared = new Map<string, readonly Value[]>()
   private readonly ids = new Map<object, number>()
   private readonly names = new Map<string, number>()
+  private readonly reserved = new Set<string>()
   private scope = ''
 
   constructor(graph: Graph) {
@@ -52,16 +53,24 @@ export class GraphBuilder {
     const key = `constant:${this.describe(tensor)}`
     const found = this.shared.get(key)
     if (found !== undefined) return found[0]
-    const value = new Value(this.unique(this.scope + name), tensor.dtype, tensor.shape)
+    const value = new Value(this.own(this.scope + name), tensor.dtype, tensor.shape)
     value.constant = tensor
     if (elementCount(tensor.shape) <= SMALL) value.known = Array.from(numbersOf(tensor))
     this.shared.set(key, [value])
     return value
   }
 
+  /** Keeps names for constants that come later: what is emitted before them steps aside. */
+  reserve(names: Iterable<string>): void {
+    for (const name of names) {
+      this.claim(name)
+      this.reserved.add(name)
+    }
+  }
+
   /** An initialiser of a model that training may change: never folded, never shared with an equal one, under its own name. */
   parameter(tensor: Tensor, name: string): Value {
-    const value = new Value(this.unique(name), tensor.dtype, tensor.shape)
+    const value = new Value(this.own(name), tensor.dtype, tensor.shape)
     value.constant = tensor
     value.parameter = true
     return value
@@ -328,6 +337,11 @@ export class GraphBuilder {
 
   private claim(name: string): void {
     if (!this.names.has(name)) this.names.set(name, 0)
+  }
+
+  /** The name itself where it was kept for this value. */
+  private own(name: string): string {
+    return this.reserved.delete(name) ? name : this.unique(name)
   }
 
   private unique(name: string): string {

@@ -2,6 +2,7 @@ import { type OnnxModel, type OnnxNode, type OnnxValueInfo, OPSET, onnxTypeOf } 
 import type { DType, Tensor } from '../tensor/index.js'
 import { isBatch, showDim } from './dim.js'
 import type { Graph, Value } from './ir.js'
+import { isTypeAttribute } from './type-attributes.js'
 
 export interface ExportOptions {
   readonly name?: string
@@ -36,7 +37,7 @@ export function exportModel(
     attributes: Object.fromEntries(
       Object.entries(node.attributes).map(([key, value]) => [
         key,
-        node.op === 'Cast' && key === 'to' ? onnxTypeOf(value as DType) : value,
+        isTypeAttribute(node.op, key) ? onnxTypeOf(value as DType) : value,
       ]),
     ),
   }))

@@ -7,6 +7,7 @@ import { type Dim, isBatch, N, showShape } from './dim.js'
 import { canInfer, infer } from './inference/index.js'
 import { type Attribute, type Attributes, Graph, type Value } from './ir.js'
 import { Rebatcher } from './rebatch.js'
+import { isTypeAttribute } from './type-attributes.js'
 
 export interface ImportOptions {
   /** Height and width, for a model that leaves them open. */
@@ -40,6 +41,7 @@ export function importModel(model: OnnxModel, { inputSize, file = 'model' }: Imp
   const [batch, ...imageSize] = inputShape(image, inputSize, file)
   const rebatched = typeof batch === 'number' ? { original: batch } : undefined
   const b = new GraphBuilder(new Graph(source.name))
+  b.reserve(source.initialisers.keys())
   const importer = new Importer(b, source, file, rebatched && new Rebatcher(b, rebatched.original))
   importer.bind(image.name, b.input(image.name, 'float32', [N, ...imageSize]))
   for (const node of source.nodes) importer.node(node)
@@ -211,11 +213,11 @@ class Importer {
 function attributesOf(node: OnnxNode): Attributes {
   const out: Record<string, Attribute> = {}
   for (const [name, attribute] of Object.entries(node.attributes)) {
-    if (node.op === 'Cast' && name === 'to') {
+    if (isTypeAttribute(node.op, name)) {
       const dtype = dtypeOf(attribute as number)
       if (dtype === undefined)
-        throw new ModelError('OPERATOR_UNSUPPORTED', 'cast to a type that is not known', { found: String(attribute) })
-      out.to = promoted(dtype)
+        throw new ModelError('OPERATOR_UNSUPPORTED', 'element type that is not known', { found: String(attribute) })
+      out[name] = promoted(dtype)
     } else if (typeof attribute === 'object' && 'nodes' in attribute) {
       throw new ModelError('OPERATOR_UNSUPPORTED', 'control flow is not supported', { found: node.op })
     } else if (typeof attribute === 'object' && 'dtype' in attribute) {
