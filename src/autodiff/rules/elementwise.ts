@@ -22,13 +22,26 @@ const oneMinus = (b: GraphBuilder, x: Value): Value => b.add(b.neg(x), 1)
 const mask = (b: GraphBuilder, op: string, x: Value, y: Value | number): Value =>
   b.cast(b.emit(op, [x, typeof y === 'number' ? b.scalar(y, x.dtype) : y]), x.dtype)
 
+/**
+ * Infinity in place of zeros, to divide by. The slope of a root at zero is infinite, and the next operator would make NaN of it
+ * (0·∞, for a norm of a zero vector or after a ReLU): such elements get no gradient instead.
+ */
+const endless = (b: GraphBuilder, x: Value): Value =>
+  b.emit('Where', [b.emit('Equal', [x, b.scalar(0, x.dtype)]), b.scalar(Number.POSITIVE_INFINITY, x.dtype), x])
+
+/** The gradient of y = √x. */
+const rootSlope = (b: GraphBuilder, g: Value, y: Value): Value => b.div(b.mul(g, 0.5), endless(b, y))
+
 function power(c: VjpContext, g: Value, x: Value, y: Value): Value {
   const { b } = c
   const exponent = y.constant?.data.length === 1 && !y.parameter ? numbersOf(y.constant)[0] : undefined
   if (exponent === 2) return b.mul(g, b.mul(x, 2))
   if (exponent === 1) return g
-  if (exponent === 0.5) return b.div(b.mul(g, 0.5), c.outputs[0])
-  if (exponent !== undefined) return b.mul(g, b.mul(b.emit('Pow', [x, b.scalar(exponent - 1, x.dtype)]), exponent))
+  if (exponent === 0.5) return rootSlope(b, g, c.outputs[0])
+  if (exponent !== undefined) {
+    const base = exponent > 0 && exponent < 1 ? endless(b, x) : x
+    return b.mul(g, b.mul(b.emit('Pow', [base, b.scalar(exponent - 1, x.dtype)]), exponent))
+  }
   const factor = b.cast(y, x.dtype)
   return b.mul(g, b.mul(b.emit('Pow', [x, b.sub(factor, 1)]), factor))
 }
@@ -146,7 +159,7 @@ export const elementwiseRules: VjpRules = {
   Abs: unary((b, g, x) => b.mul(g, b.emit('Sign', [x]))),
   Exp: unary((b, g, _x, y) => b.mul(g, y)),
   Log: unary((b, g, x) => b.div(g, x)),
-  Sqrt: unary((b, g, _x, y) => b.div(b.mul(g, 0.5), y)),
+  Sqrt: unary((b, g, _x, y) => rootSlope(b, g, y)),
   Reciprocal: unary((b, g, _x, y) => b.neg(b.mul(g, square(b, y)))),
   Erf: unary((b, g, x) => b.mul(g, b.mul(b.exp(b.neg(square(b, x))), 2 / Math.sqrt(Math.PI)))),
   Sin: unary((b, g, x) => b.mul(g, b.emit('Cos', [x]))),
