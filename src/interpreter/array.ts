@@ -87,8 +87,10 @@ export function walk(shape: readonly number[], steps: readonly number[], start =
   return offsets
 }
 
-/** The elements of `array` repeated to `shape`. */
+/** The elements of `array` repeated to `shape`; its own data, not to be written to, where it has that shape already. */
 export function broadcastTo(array: NdArray, shape: readonly number[]): Float64Array {
+  if (array.data.length === 1) return new Float64Array(sizeOf(shape)).fill(array.data[0])
+  if (array.shape.length === shape.length && shape.every((size, axis) => size === array.shape[axis])) return array.data
   const offsets = broadcastOffsets(shape, array.shape)
   return Float64Array.from(offsets, (offset) => array.data[offset])
 }
@@ -103,6 +105,13 @@ export function wrap(dtype: DType, data: Float64Array): Float64Array {
     const low = ((v % span) + span) % span
     return bits[1] === '' && low >= span / 2 ? low - span : low
   })
+}
+
+/** The nearest number of an integer type: truncated, cut off at the ends of its range; NaN becomes 0. */
+export function saturate(dtype: DType, data: Float64Array): Float64Array {
+  const bits = Number(/\d+$/.exec(dtype)?.[0])
+  const [low, high] = dtype.startsWith('u') ? [0, 2 ** bits - 1] : [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1]
+  return data.map((v) => (Number.isNaN(v) ? 0 : Math.min(Math.max(Math.trunc(v), low), high)))
 }
 
 /** Splits a shape around one axis: [before, size, after]. */

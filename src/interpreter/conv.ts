@@ -1,4 +1,5 @@
 import { input, int, ints, make, type Operator, text } from './array.js'
+import { multiplyInto } from './product.js'
 import { sizeOf } from './strides.js'
 import { slide, type Window, windowOf } from './window.js'
 
@@ -13,16 +14,21 @@ const conv: Operator = (call) => {
   const [plane, area, taps] = [sizeOf(spatial), sizeOf(window.output), sizeOf(window.kernel)]
   const out = make(x.dtype, [n, filters, ...window.output])
   const filtersPerGroup = filters / group
+  // Channel by channel: its taps side by side as a matrix [taps, area], times the filters' weights for it.
+  const sources = new Int32Array(taps * area).fill(-1)
   slide(window, spatial, (position, tap, source) => {
-    for (let i = 0; i < n; i++)
-      for (let f = 0; f < filters; f++) {
-        const first = Math.floor(f / filtersPerGroup) * perGroup
-        let sum = 0
-        for (let c = 0; c < perGroup; c++)
-          sum += x.data[(i * channels + first + c) * plane + source] * w.data[(f * perGroup + c) * taps + tap]
-        out.data[(i * filters + f) * area + position] += sum
-      }
+    sources[tap * area + position] = source
   })
+  const columns = new Float64Array(taps * area)
+  for (let i = 0; i < n; i++)
+    for (let channel = 0; channel < channels; channel++) {
+      const start = (i * channels + channel) * plane
+      for (let k = 0; k < columns.length; k++) columns[k] = sources[k] < 0 ? 0 : x.data[start + sources[k]]
+      const first = Math.floor(channel / perGroup) * filtersPerGroup
+      const weights = (first * perGroup + (channel % perGroup)) * taps
+      const to = (i * filters + first) * area
+      multiplyInto(out.data, to, w.data, weights, columns, 0, filtersPerGroup, taps, area, perGroup * taps)
+    }
   if (bias) for (let i = 0; i < out.data.length; i++) out.data[i] += bias.data[Math.floor(i / area) % filters]
   return out
 }

@@ -1,8 +1,7 @@
 import { ModelError } from '../errors/index.js'
 import type { DType } from '../tensor/index.js'
-import { isInteger } from '../tensor/index.js'
+import { isFloat, isInteger } from '../tensor/index.js'
 import {
-  broadcastOffsets,
   broadcastShape,
   broadcastTo,
   type Call,
@@ -10,11 +9,13 @@ import {
   int,
   make,
   type Operator,
+  saturate,
   text,
   wrap,
 } from './array.js'
 import { erf } from './erf.js'
 import type { NdArray } from './nd-array.js'
+import { roundHalfEven } from './round.js'
 
 const unary =
   (f: (x: number, call: Call) => number, dtype?: DType): Operator =>
@@ -43,23 +44,23 @@ export function combine(
   dtype?: DType,
 ): NdArray {
   const shape = broadcastShape([a.shape, b.shape])
-  const [pa, pb] = [broadcastOffsets(shape, a.shape), broadcastOffsets(shape, b.shape)]
+  const [x, y] = [broadcastTo(a, shape), broadcastTo(b, shape)]
   const type = dtype ?? a.dtype
-  const data = new Float64Array(pa.length)
-  for (let i = 0; i < data.length; i++) data[i] = f(a.data[pa[i]], b.data[pb[i]], a.dtype)
+  const data = new Float64Array(x.length)
+  for (let i = 0; i < data.length; i++) data[i] = f(x[i], y[i], a.dtype)
   return make(type, shape, wrap(type, data))
 }
 
+/** Any number of inputs, taken in pairs; `finish` sees the result and how many they were. */
 const variadic =
-  (f: (values: number[]) => number): Operator =>
+  (f: (a: number, b: number) => number, finish = (value: number, _count: number): number => value): Operator =>
   (call) => {
-    const arrays = call.inputs.filter((array) => array !== undefined)
-    const shape = broadcastShape(arrays.map((array) => array.shape))
-    const parts = arrays.map((array) => broadcastTo(array, shape))
+    const all = call.inputs.map((_, i) => input(call, i))
+    const { dtype, shape, data } = all.slice(1).reduce((a, b) => combine(a, b, (x, y) => f(x, y)), input(call, 0))
     return make(
-      arrays[0].dtype,
+      dtype,
       shape,
-      parts[0].map((_, i) => f(parts.map((part) => part[i]))),
+      data.map((v) => finish(v, all.length)),
     )
   }
 
@@ -74,19 +75,20 @@ function gelu(x: number, call: Call): number {
   return 0.5 * x * (1 + erf(x / Math.SQRT2))
 }
 
-function roundHalfEven(x: number): number {
-  const floor = Math.floor(x)
-  const rest = x - floor
-  return rest < 0.5 || (rest === 0.5 && floor % 2 === 0) ? floor : floor + 1
-}
-
 const limit = (call: Call, index: number, fallback: number): number => call.inputs[index]?.data[0] ?? fallback
 
-function divide(a: number, b: number, dtype: DType): number {
+function refuseZero(divisor: number, dtype: DType, call: Call): void {
+  if (divisor === 0 && isInteger(dtype))
+    throw new ModelError('MODEL_INVALID', 'an integer is divided by zero', { subject: call.op })
+}
+
+function divide(a: number, b: number, dtype: DType, call: Call): number {
+  refuseZero(b, dtype, call)
   return isInteger(dtype) ? Math.trunc(a / b) : a / b
 }
 
-function modulo(a: number, b: number, _dtype: DType, call: Call): number {
+function modulo(a: number, b: number, dtype: DType, call: Call): number {
+  refuseZero(b, dtype, call)
   // fmod takes the sign of the dividend, the integer form that of the divisor (as Python).
   const rest = a % b
   return int(call, 'fmod', 0) === 1 || rest === 0 || rest < 0 === b < 0 ? rest : rest + b
@@ -94,8 +96,10 @@ function modulo(a: number, b: number, _dtype: DType, call: Call): number {
 
 const cast: Operator = (call) => castTo(input(call, 0), dtypeOf(call.attributes.to))
 
+/** Integers wrap into narrower ones; floats are truncated and saturate, NaN becomes 0; floats keep their float64 precision. */
 export function castTo(x: NdArray, dtype: DType): NdArray {
-  return make(dtype, x.shape, isInteger(dtype) ? wrap(dtype, x.data.map(Math.trunc)) : wrap(dtype, x.data.slice()))
+  const towardsIntegers = isInteger(dtype) && isFloat(x.dtype)
+  return make(dtype, x.shape, towardsIntegers ? saturate(dtype, x.data) : wrap(dtype, x.data.slice()))
 }
 
 function dtypeOf(to: unknown): DType {
@@ -106,15 +110,29 @@ function dtypeOf(to: unknown): DType {
 const where: Operator = (call) => {
   const [c, a, b] = [input(call, 0), input(call, 1), input(call, 2)]
   const shape = broadcastShape([c.shape, a.shape, b.shape])
-  const [pc, pa, pb] = [c, a, b].map((array) => broadcastOffsets(shape, array.shape))
+  const [condition, x, y] = [c, a, b].map((array) => broadcastTo(array, shape))
   return make(
     a.dtype,
     shape,
-    Float64Array.from(pc, (offset, i) => (c.data[offset] ? a.data[pa[i]] : b.data[pb[i]])),
+    condition.map((chosen, i) => (chosen ? x[i] : y[i])),
   )
 }
 
 const identity: Operator = (call) => make(input(call, 0).dtype, input(call, 0).shape, input(call, 0).data.slice())
+
+/** Inference only: everything is kept. */
+const dropout: Operator = (call) => {
+  const x = input(call, 0)
+  const ratio = call.inputs[1]?.data[0] ?? 0.5
+  if (call.inputs[2]?.data[0] && ratio !== 0)
+    throw new ModelError('MODEL_UNSUPPORTED', 'it is in training mode', {
+      subject: call.op,
+      found: `ratio ${ratio}`,
+      cure: 'Export the model in evaluation mode.',
+    })
+  const kept = make('bool', x.shape, new Float64Array(x.data.length).fill(1))
+  return [make(x.dtype, x.shape, x.data.slice()), kept].slice(0, call.outputs)
+}
 
 export const elementwise: Record<string, Operator> = {
   Add: binary((a, b) => a + b),
@@ -142,10 +160,13 @@ export const elementwise: Record<string, Operator> = {
       ),
     'bool',
   ),
-  Min: variadic((v) => Math.min(...v)),
-  Max: variadic((v) => Math.max(...v)),
-  Sum: variadic((v) => v.reduce((a, b) => a + b, 0)),
-  Mean: variadic((v) => v.reduce((a, b) => a + b, 0) / v.length),
+  Min: variadic(Math.min),
+  Max: variadic(Math.max),
+  Sum: variadic((a, b) => a + b),
+  Mean: variadic(
+    (a, b) => a + b,
+    (sum, count) => sum / count,
+  ),
   Neg: unary((x) => -x),
   Abs: unary(Math.abs),
   Sign: unary(Math.sign),
@@ -203,9 +224,5 @@ export const elementwise: Record<string, Operator> = {
   Cast: cast,
   CastLike: (call) => castTo(input(call, 0), input(call, 1).dtype),
   Identity: identity,
-  Dropout: (call) =>
-    [
-      identity(call) as NdArray,
-      make('bool', input(call, 0).shape, new Float64Array(input(call, 0).data.length).fill(1)),
-    ].slice(0, call.outputs),
+  Dropout: dropout,
 }

@@ -1,7 +1,9 @@
 import { ModelError, nearest } from '../errors/index.js'
 import type { Operator } from './array.js'
+import { attentions } from './attention.js'
 import { convolution } from './conv.js'
 import { elementwise } from './elementwise.js'
+import { gridSampling } from './grid-sample.js'
 import { indexing } from './indexing.js'
 import { matrix } from './matrix.js'
 import type { NdArray } from './nd-array.js'
@@ -23,6 +25,8 @@ const operators: Readonly<Record<string, Operator>> = {
   ...shape,
   ...indexing,
   ...resizing,
+  ...attentions,
+  ...gridSampling,
 }
 
 /** The operators that `evaluate` knows. */

@@ -1,6 +1,6 @@
 import { around, type Call, input, int, make, type Operator, text } from './array.js'
 import type { NdArray } from './nd-array.js'
-import { normalAxis, sizeOf, stridesOf } from './strides.js'
+import { normalAxis, normalIndex, sizeOf, stridesOf } from './strides.js'
 
 const gather: Operator = (call) => {
   const [x, indices] = [input(call, 0), input(call, 1)]
@@ -10,7 +10,7 @@ const gather: Operator = (call) => {
   const out = make(x.dtype, [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)])
   for (let i = 0; i < before; i++)
     for (let k = 0; k < count; k++) {
-      const from = (i * size + normalAxis(indices.data[k], size)) * after
+      const from = (i * size + normalIndex(indices.data[k], size)) * after
       out.data.set(x.data.subarray(from, from + after), (i * count + k) * after)
     }
   return out
@@ -22,7 +22,7 @@ function elementOffsets(x: NdArray, indices: NdArray, axis: number): number[] {
   return Array.from(indices.data, (at, i) =>
     strides.reduce(
       (sum, stride, a) =>
-        sum + stride * (a === axis ? normalAxis(at, x.shape[a]) : Math.floor(i / own[a]) % indices.shape[a]),
+        sum + stride * (a === axis ? normalIndex(at, x.shape[a]) : Math.floor(i / own[a]) % indices.shape[a]),
       0,
     ),
   )
@@ -64,7 +64,7 @@ function tuples(x: NdArray, indices: NdArray, batchDims: number): { offsets: num
   const offsets = Array.from({ length: indices.data.length / depth }, (_, row) => {
     let offset = batchDims === 0 ? 0 : Math.floor(row / perBatch) * strides[batchDims - 1]
     for (let k = 0; k < depth; k++)
-      offset += normalAxis(indices.data[row * depth + k], x.shape[batchDims + k]) * strides[batchDims + k]
+      offset += normalIndex(indices.data[row * depth + k], x.shape[batchDims + k]) * strides[batchDims + k]
     return offset
   })
   return { offsets, length }
@@ -99,7 +99,9 @@ const oneHot: Operator = (call) => {
   const out = make(values.dtype, shape)
   for (let i = 0; i < out.data.length; i++) {
     const position = Math.floor(i / (after * depth)) * after + (i % after)
-    out.data[i] = values.data[Number(normalAxis(indices.data[position], depth) === Math.floor(i / after) % depth)]
+    // An index outside the depth is no error here: it has no hot element.
+    const index = indices.data[position] < 0 ? indices.data[position] + depth : indices.data[position]
+    out.data[i] = values.data[Number(index === Math.floor(i / after) % depth)]
   }
   return out
 }

@@ -11,27 +11,8 @@ import {
   transpose,
 } from './array.js'
 import type { NdArray } from './nd-array.js'
+import { multiplyInto } from './product.js'
 import { sizeOf, stridesOf } from './strides.js'
-
-/** out[m,n] += Σ a[m,k]·b[k,n] for one pair of matrices. */
-function multiplyInto(
-  out: Float64Array,
-  o: number,
-  a: Float64Array,
-  pa: number,
-  b: Float64Array,
-  pb: number,
-  m: number,
-  k: number,
-  n: number,
-): void {
-  for (let i = 0; i < m; i++)
-    for (let l = 0; l < k; l++) {
-      const factor = a[pa + i * k + l]
-      const row = pb + l * n
-      for (let j = 0; j < n; j++) out[o + i * n + j] += factor * b[row + j]
-    }
-}
 
 export function matMul(a: NdArray, b: NdArray): NdArray {
   const left = a.shape.length === 1 ? [1, a.shape[0]] : a.shape

@@ -1,4 +1,5 @@
-import { input, int, make, type Operator } from './array.js'
+import { broadcastTo, input, int, ints, make, type Operator } from './array.js'
+import { reduceOver } from './reduce.js'
 import { normalAxis, sizeOf } from './strides.js'
 
 const mean = (data: Float64Array): number => data.reduce((a, b) => a + b, 0) / data.length
@@ -6,7 +7,8 @@ const mean = (data: Float64Array): number => data.reduce((a, b) => a + b, 0) / d
 /** Normalises over the axes from `axis` on; also returns the mean and the inverse deviation, as the standard's optional outputs. */
 const layerNormalization: Operator = (call) => {
   const [x, scale] = [input(call, 0), input(call, 1)]
-  const bias = call.inputs[2]
+  const bias = call.inputs[2] && broadcastTo(call.inputs[2], x.shape)
+  const factors = broadcastTo(scale, x.shape)
   const axis = normalAxis(int(call, 'axis', -1), x.shape.length)
   const size = sizeOf(x.shape.slice(axis))
   const statistics = x.shape.map((d, i) => (i < axis ? d : 1))
@@ -17,21 +19,23 @@ const layerNormalization: Operator = (call) => {
     const factor = 1 / Math.sqrt(mean(line.map((v) => (v - centre) ** 2)) + int(call, 'epsilon', 1e-5))
     means.data[row] = centre
     inverse.data[row] = factor
-    for (let i = 0; i < size; i++)
-      out.data[row * size + i] =
-        (line[i] - centre) * factor * scale.data[i % scale.data.length] + (bias?.data[i % bias.data.length] ?? 0)
+    for (let i = 0; i < size; i++) {
+      const at = row * size + i
+      out.data[at] = (line[i] - centre) * factor * factors[at] + (bias?.[at] ?? 0)
+    }
   }
   return [out, means, inverse].slice(0, call.outputs)
 }
 
 const rmsNormalization: Operator = (call) => {
-  const [x, scale] = [input(call, 0), input(call, 1)]
+  const x = input(call, 0)
+  const factors = broadcastTo(input(call, 1), x.shape)
   const size = sizeOf(x.shape.slice(normalAxis(int(call, 'axis', -1), x.shape.length)))
   const out = make(x.dtype, x.shape)
   for (let start = 0; start < x.data.length; start += size) {
     const line = x.data.subarray(start, start + size)
     const factor = 1 / Math.sqrt(mean(line.map((v) => v * v)) + int(call, 'epsilon', 1e-5))
-    for (let i = 0; i < size; i++) out.data[start + i] = line[i] * factor * scale.data[i % scale.data.length]
+    for (let i = 0; i < size; i++) out.data[start + i] = line[i] * factor * factors[start + i]
   }
   return out
 }
@@ -114,6 +118,25 @@ const lrn: Operator = (call) => {
   )
 }
 
+/** (x − mean) / (deviation + 1e-9) over `axes`. */
+const meanVarianceNormalization: Operator = (call) => {
+  const x = input(call, 0)
+  const axes = ints(call, 'axes') ?? [0, 2, 3]
+  const means = broadcastTo(reduceOver(x, axes, true, mean), x.shape)
+  const centred = make(
+    x.dtype,
+    x.shape,
+    x.data.map((v, i) => v - means[i]),
+  )
+  const deviation = (values: Float64Array): number => Math.sqrt(mean(values.map((v) => v * v)))
+  const deviations = broadcastTo(reduceOver(centred, axes, true, deviation), x.shape)
+  return make(
+    x.dtype,
+    x.shape,
+    centred.data.map((v, i) => v / (deviations[i] + 1e-9)),
+  )
+}
+
 export const normalise: Record<string, Operator> = {
   LayerNormalization: layerNormalization,
   RMSNormalization: rmsNormalization,
@@ -121,4 +144,5 @@ export const normalise: Record<string, Operator> = {
   GroupNormalization: grouped((_channels, groups) => groups),
   BatchNormalization: batchNormalization,
   LRN: lrn,
+  MeanVarianceNormalization: meanVarianceNormalization,
 }

@@ -51,6 +51,11 @@ function logSumExp(values: Float64Array): number {
 const softmaxOf = (line: Float64Array, total: number): Float64Array => line.map((v) => Math.exp(v - total))
 const shifted = (line: Float64Array, by: number): Float64Array => line.map((v) => v - by)
 
+function oneHot(line: Float64Array): Float64Array {
+  const first = line.indexOf(line.reduce((a, b) => Math.max(a, b)))
+  return line.map((_, i) => Number(i === first))
+}
+
 const argReduction =
   (better: (a: number, b: number) => boolean): Operator =>
   (call) => {
@@ -111,7 +116,7 @@ export const reduce: Record<string, Operator> = {
   ArgMin: argReduction((a, b) => a < b),
   Softmax: (call) => alongAxis(call, (line) => softmaxOf(line, logSumExp(line))),
   LogSoftmax: (call) => alongAxis(call, (line) => shifted(line, logSumExp(line))),
-  Hardmax: (call) => alongAxis(call, (line) => line.map((_, i) => Number(i === line.indexOf(Math.max(...line))))),
+  Hardmax: (call) => alongAxis(call, (line) => oneHot(line)),
   CumSum: cumSum,
   LpNormalization: (call) =>
     alongAxis(call, (line) => {

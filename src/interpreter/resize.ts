@@ -1,4 +1,5 @@
 import { around, type Call, input, int, ints, make, type Operator, text, vector } from './array.js'
+import { cubicWeight } from './cubic.js'
 import type { NdArray } from './nd-array.js'
 import { normalAxis } from './strides.js'
 
@@ -87,11 +88,7 @@ function taps(
 
 function cubic(call: Call, x: number, size: number, antialias: number): [number, number][] {
   const a = int(call, 'cubic_coeff_a', -0.75)
-  const kernel = (distance: number): number => {
-    const d = Math.abs(distance * antialias)
-    if (d < 1) return ((a + 2) * d - (a + 3)) * d * d + 1
-    return d < 2 ? ((a * d - 5 * a) * d + 8 * a) * d - 4 * a : 0
-  }
+  const kernel = (distance: number): number => cubicWeight(distance * antialias, a)
   return taps(x, size, 2 / antialias, kernel, int(call, 'exclude_outside', 0) === 1)
 }
 
@@ -115,7 +112,8 @@ const resize: Operator = (call) => {
       ? policy === 'stretch'
         ? sizes[i]
         : Math.round(factors[i] * size)
-      : Math.floor(size * factors[i])
+      : // In float32, as runtimes do: 10 · 0.7 is 7 there, and 6.9999999 in float64.
+        Math.floor(Math.fround(size * factors[i]))
     if (output === size && factors[i] === 1 && roi.length === 0) continue
     const weights = resizeWeights(call, size, output, factors[i], [roi[i] ?? 0, roi[i + axes.length] ?? 1])
     out = resizeAxis(out, axis, weights, int(call, 'extrapolation_value', 0))

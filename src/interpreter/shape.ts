@@ -27,7 +27,7 @@ const reshape: Operator = (call) => {
   const shape = Array.from(input(call, 1).data, (d, i) => (d === 0 && !keepZero ? x.shape[i] : d))
   const open = shape.indexOf(-1)
   if (open >= 0) shape[open] = x.data.length / -shape.reduce((a, b) => a * b, 1)
-  if (sizeOf(shape) !== x.data.length)
+  if (sizeOf(shape) !== x.data.length || !shape.every(Number.isInteger))
     throw new ModelError('SHAPE_MISMATCH', 'element counts differ', {
       subject: 'Reshape',
       expected: `${x.data.length} elements`,
@@ -38,7 +38,9 @@ const reshape: Operator = (call) => {
 
 const flatten: Operator = (call) => {
   const x = input(call, 0)
-  const axis = normalAxis(int(call, 'axis', 1), x.shape.length)
+  const given = int(call, 'axis', 1)
+  // The axis may also be the rank: everything comes before it.
+  const axis = given === x.shape.length ? given : normalAxis(given, x.shape.length)
   return reshaped(x, [sizeOf(x.shape.slice(0, axis)), sizeOf(x.shape.slice(axis))])
 }
 
@@ -65,18 +67,23 @@ const unsqueeze: Operator = (call) => {
 const expand: Operator = (call) => {
   const x = input(call, 0)
   const shape = broadcastShape([x.shape, Array.from(input(call, 1).data)])
-  return make(x.dtype, shape, broadcastTo(x, shape))
+  return make(x.dtype, shape, broadcastTo(x, shape).slice())
 }
 
 const tile: Operator = (call) => {
   const x = input(call, 0)
-  let out = x
-  for (const [axis, times] of Array.from(input(call, 1).data).entries())
-    out = concatenate(
-      Array.from({ length: times }, () => out),
-      axis,
-    )
-  return out === x ? reshaped(x, x.shape) : out
+  const times = Array.from(input(call, 1).data)
+  const strides = stridesOf(x.shape)
+  // Each axis becomes two, [times, size], of which the first does not move.
+  const offsets = walk(
+    x.shape.flatMap((size, axis) => [times[axis], size]),
+    strides.flatMap((stride) => [0, stride]),
+  )
+  return make(
+    x.dtype,
+    x.shape.map((size, axis) => size * times[axis]),
+    Float64Array.from(offsets, (offset) => x.data[offset]),
+  )
 }
 
 export function concatenate(arrays: readonly NdArray[], axis: number): NdArray {
