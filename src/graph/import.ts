@@ -36,9 +36,29 @@ const promoted = (dtype: DType): DType => (isFloat(dtype) ? 'float32' : dtype)
  * @throws ModelError MODEL_UNSUPPORTED (input, outputs, open sizes), OPERATOR_UNSUPPORTED, SHAPE_MISMATCH, NUMERIC (NaN or infinite weights)
  */
 export function importModel(model: OnnxModel, { inputSize, file = 'model' }: ImportOptions = {}): ImportedModel {
-  const { graph: source } = model
-  const image = imageInput(source, file)
-  const [batch, ...imageSize] = inputShape(image, inputSize, file)
+  const image = imageInput(model.graph, file)
+  const shape = inputShape(image, inputSize, file)
+  try {
+    return translate(model.graph, image, shape, file)
+  } catch (error) {
+    const misfit = error instanceof ModelError && ['SHAPE_MISMATCH', 'MODEL_UNSUPPORTED'].includes(error.code)
+    if (!misfit || typeof shape[0] !== 'number') throw error
+    throw new ModelError('MODEL_UNSUPPORTED', `the fixed batch of ${shape[0]} could not be made free`, {
+      subject: file,
+      expected: 'samples that do not depend on each other',
+      found: error.message.replace(`${file}: `, ''),
+      cure: 'Export the model with a dynamic batch axis.',
+      cause: error,
+    })
+  }
+}
+
+function translate(
+  source: OnnxGraph,
+  image: OnnxValueInfo,
+  [batch, ...imageSize]: readonly [number | string, number, number, number],
+  file: string,
+): ImportedModel {
   const rebatched = typeof batch === 'number' ? { original: batch } : undefined
   const b = new GraphBuilder(new Graph(source.name))
   b.reserve(source.initialisers.keys())

@@ -24,3 +24,4 @@ export {
 export { interpret } from './interpret.js'
 export { type Attribute, type Attributes, Graph, intAttribute, intsAttribute, Node, Value } from './ir.js'
 export { type Block, type BlockKind, type BlockTree, type Properties, recognise } from './recognise/index.js'
+export { specialise } from './specialise.js'
