@@ -87,12 +87,19 @@ export function walk(shape: readonly number[], steps: readonly number[], start =
   return offsets
 }
 
+/** The elements at `offsets`. (A plain loop: Float64Array.from with a callback is ten times as slow.) */
+export function pick(data: Float64Array, offsets: ArrayLike<number>): Float64Array {
+  const out = new Float64Array(offsets.length)
+  for (let i = 0; i < out.length; i++) out[i] = data[offsets[i]]
+  return out
+}
+
 /** The elements of `array` repeated to `shape`; its own data, not to be written to, where it has that shape already. */
 export function broadcastTo(array: NdArray, shape: readonly number[]): Float64Array {
   if (array.data.length === 1) return new Float64Array(sizeOf(shape)).fill(array.data[0])
   if (array.shape.length === shape.length && shape.every((size, axis) => size === array.shape[axis])) return array.data
   const offsets = broadcastOffsets(shape, array.shape)
-  return Float64Array.from(offsets, (offset) => array.data[offset])
+  return pick(array.data, offsets)
 }
 
 /** Brings numbers into the range and precision class of an integer or bool type; floats stay as they are. */
@@ -126,9 +133,5 @@ export function transpose(array: NdArray, perm: readonly number[]): NdArray {
     shape,
     perm.map((axis) => strides[axis]),
   )
-  return make(
-    array.dtype,
-    shape,
-    Float64Array.from(offsets, (offset) => array.data[offset]),
-  )
+  return make(array.dtype, shape, pick(array.data, offsets))
 }

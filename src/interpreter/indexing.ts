@@ -1,4 +1,4 @@
-import { around, type Call, input, int, make, type Operator, text } from './array.js'
+import { around, type Call, input, int, make, type Operator, pick, text } from './array.js'
 import type { NdArray } from './nd-array.js'
 import { normalAxis, normalIndex, sizeOf, stridesOf } from './strides.js'
 
@@ -31,11 +31,7 @@ function elementOffsets(x: NdArray, indices: NdArray, axis: number): number[] {
 const gatherElements: Operator = (call) => {
   const [x, indices] = [input(call, 0), input(call, 1)]
   const offsets = elementOffsets(x, indices, normalAxis(int(call, 'axis', 0), x.shape.length))
-  return make(
-    x.dtype,
-    indices.shape,
-    Float64Array.from(offsets, (offset) => x.data[offset]),
-  )
+  return make(x.dtype, indices.shape, pick(x.data, offsets))
 }
 
 const reductions: Record<string, (old: number, update: number) => number> = {

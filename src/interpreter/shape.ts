@@ -1,5 +1,5 @@
 import { ModelError } from '../errors/index.js'
-import type { Tensor } from '../tensor/index.js'
+import type { DType, Tensor } from '../tensor/index.js'
 import { numbersOf } from '../tensor/index.js'
 import {
   around,
@@ -11,6 +11,7 @@ import {
   ints,
   make,
   type Operator,
+  pick,
   text,
   transpose,
   vector,
@@ -82,7 +83,7 @@ const tile: Operator = (call) => {
   return make(
     x.dtype,
     x.shape.map((size, axis) => size * times[axis]),
-    Float64Array.from(offsets, (offset) => x.data[offset]),
+    pick(x.data, offsets),
   )
 }
 
@@ -137,11 +138,7 @@ function strided(x: NdArray, starts: readonly number[], steps: readonly number[]
     steps.map((step, axis) => step * strides[axis]),
     start,
   )
-  return make(
-    x.dtype,
-    shape,
-    Float64Array.from(offsets, (offset) => x.data[offset]),
-  )
+  return make(x.dtype, shape, pick(x.data, offsets))
 }
 
 const slice: Operator = (call) => {
@@ -261,7 +258,7 @@ const eyeLike: Operator = (call) => {
   const { shape, dtype } = input(call, 0)
   const k = int(call, 'k', 0)
   return make(
-    dtype,
+    text(call, 'dtype', dtype) as DType,
     shape,
     Float64Array.from({ length: sizeOf(shape) }, (_, i) => Number((i % shape[1]) - Math.floor(i / shape[1]) === k)),
   )
