@@ -1,7 +1,7 @@
-/** 0.01568… → `4/255`; radii that are no multiple of 1/255 stay decimal. */
+/** A radius as it is usually written, the shorter of `4/255` and `0.5`. */
 export function epsLabel(eps: number): string {
-  const steps = eps * 255
-  return Math.abs(steps - Math.round(steps)) < 1e-4 && steps > 0.5
-    ? `${Math.round(steps)}/255`
-    : String(Number(eps.toPrecision(6)))
+  const decimal = String(Number(eps.toPrecision(6)))
+  const steps = Number((eps * 255).toFixed(2))
+  const fraction = `${steps}/255`
+  return Math.abs(eps * 255 - steps) < 1e-4 && fraction.length < decimal.length ? fraction : decimal
 }

@@ -1,4 +1,5 @@
-import { crc32, deflateSync } from 'node:zlib'
+import { deflateSync } from 'node:zlib'
+import { crc32 } from '../data/index.js'
 
 /** Encodes [C,H,W] floats in [0,1] (one or three channels) as a PNG, rounded to 8 bits, for showing only. */
 export function encodePng(pixels: Float32Array, [channels, height, width]: readonly [number, number, number]): Buffer {

@@ -1,5 +1,6 @@
 import type { EvaluationResult, Proportion } from '../evaluate/index.js'
 import { epsLabel } from './eps-label.js'
+import { percent, rate } from './markup.js'
 
 /** The result as a plain text table for a terminal: clean accuracy, then a line an attack and ε. */
 export function renderTable(result: EvaluationResult): string {
@@ -33,7 +34,4 @@ export function renderTable(result: EvaluationResult): string {
   return `${[line(head), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)].join('\n')}\n${result.samples} images, seed ${result.seed}\n`
 }
 
-const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 const interval = ({ low, high }: Proportion): string => `${(100 * low).toFixed(1)}–${(100 * high).toFixed(1)}`
-const rate = (perSecond: number): string =>
-  Number.isFinite(perSecond) ? perSecond.toFixed(perSecond < 10 ? 2 : 0) : ''

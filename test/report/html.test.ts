@@ -1,7 +1,7 @@
 import { inflateSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { type EvaluationResult, type Example, proportion } from '#signstep/evaluate/index.js'
-import { renderReport, renderTable } from '#signstep/report/index.js'
+import { epsLabel, renderReport, renderTable } from '#signstep/report/index.js'
 
 const result: EvaluationResult = {
   schema: 1,
@@ -99,6 +99,33 @@ describe('the HTML report', () => {
     expect(images[2].slice(0, 3)).toEqual([255, 128, 128])
   })
 
+  it('heads with the strongest attack at each radius', () => {
+    const weaker = { ...result.attacks[1], name: 'fgsm', steps: 1, robustAccuracy: 0.8, robust: proportion(160, 200) }
+    const cards = renderReport({ ...result, attacks: [weaker, ...result.attacks] }, []).split('<h2>')[0]
+    const shown = [
+      ...cards.matchAll(/class="card"><span>([^<]+)<\/span><b>([^<]+)<\/b>.*?<span>([^<]+)<\/span><\/div>/g),
+    ]
+    expect(shown.map(([, ...texts]) => texts)).toEqual([
+      ['clean', '90.0 %', 'no attack'],
+      ['ε 2/255', '25.0 %', 'strongest: pgd-4'],
+      ['ε 4/255', '12.5 %', 'strongest: pgd-4'],
+    ])
+  })
+
+  it('draws every accuracy against ε and against steps, each with its value to hover over', () => {
+    const [againstEps, alongSteps] = [...page.matchAll(/<figure><figcaption>(.*?)<\/figure>/gs)].map(([text]) => text)
+    for (const text of ['pgd-4, clean: 90.0 %', 'pgd-4, ε 2/255: 25.0 %', 'pgd-4, ε 4/255: 12.5 %'])
+      expect(againstEps).toContain(`<title>${text}</title>`)
+    for (const text of ['ε 2/255, after 1 step: 60.0 %', 'ε 4/255, after 4 steps: 12.5 %'])
+      expect(alongSteps).toContain(`<title>${text}</title>`)
+  })
+
+  it('does without curves, pictures and warnings where there are none', () => {
+    const bare = renderReport({ ...result, attacks: [], warnings: [] }, [])
+    expect(bare.match(/<h2>[^<]+/g)).toEqual(['<h2>Accuracy', '<h2>Repeat this run', '<h2>Environment'])
+    expect(bare).not.toMatch(/NaN|Infinity|undefined/)
+  })
+
   it('is the same for the same result', () => {
     expect(renderReport(result, [example])).toBe(page)
   })
@@ -111,4 +138,15 @@ describe('the table for a terminal', () => {
     expect(lines[3]).toMatch(/^pgd-4 +Linf +2\/255 +25\.0 %/)
     expect(lines[4]).toMatch(/^pgd-4 +Linf +4\/255 +12\.5 %/)
   })
+})
+
+describe('a radius', () => {
+  it.each([
+    [8 / 255, '8/255'],
+    [0.5 / 255, '0.5/255'],
+    [Math.fround(4 / 255), '4/255'],
+    [0.5, '0.5'],
+    [0.03, '0.03'],
+    [1, '1'],
+  ])('of %d is written as %s', (eps, text) => expect(epsLabel(eps)).toBe(text))
 })
