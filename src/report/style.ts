@@ -35,6 +35,6 @@ ${Array.from({ length: COLOURS }, (_, i) => `.s${i} { stroke: var(--c${i}); } .s
 pre { margin: 0; background: var(--panel); border: 1px solid var(--line); border-radius: 12px; padding: 14px 18px; font: 13px/1.6 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }
 code { font: inherit; } dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 24px; margin: 0; } dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 600px) { main { padding: 24px 16px 48px; } h1 { font-size: 26px; } dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 8px; } }
-@media print { main { padding: 0; max-width: none; } body { font-size: 12px; } figure, .cards, .warnings, tr { break-inside: avoid; } h2 { break-after: avoid; } .scroll { overflow: visible; }
+@media print { main { padding: 0; max-width: none; } body { font-size: 12px; } figure, .cards, .warnings, tr { break-inside: avoid; } h2 { break-after: avoid; } .scroll { overflow: visible; } .charts { grid-template-columns: 1fr 1fr; }
   th, td { padding: 4px 6px; } .range { width: 90px; } * { print-color-adjust: exact; } }
 `
