@@ -42,24 +42,22 @@ export function exportModel(
     ),
   }))
   // An output that is a constant or an input passes through a node of its own.
+  const passed = new Map<Value, string>()
   for (const output of graph.outputs) {
-    if (output.producer !== undefined) continue
-    const inner = `${output.name}_constant`
+    if (output.producer !== undefined || passed.has(output)) continue
+    // An input keeps its name; a constant leaves its name to the output.
+    const name = output.constant === undefined ? names.unused(`${output.name}_output`) : names.of(output)
+    const inner = output.constant === undefined ? names.of(output) : names.unused(`${output.name}_constant`)
     if (output.constant !== undefined) initialisers.set(inner, output.constant)
-    nodes.push({
-      name: names.ofNode(inner),
-      op: 'Identity',
-      domain: '',
-      inputs: [inner],
-      outputs: [names.of(output)],
-      attributes: {},
-    })
+    const identity = { op: 'Identity', domain: '', inputs: [inner], outputs: [name], attributes: {} }
+    nodes.push({ name: names.ofNode(name), ...identity })
+    passed.set(output, name)
   }
   return {
     graph: {
       name,
-      inputs: graph.inputs.map((value) => info(value, names)),
-      outputs: graph.outputs.map((value) => info(value, names)),
+      inputs: graph.inputs.map((value) => info(value, names.of(value))),
+      outputs: graph.outputs.map((value) => info(value, passed.get(value) ?? names.of(value))),
       initialisers,
       nodes,
     },
@@ -70,8 +68,8 @@ export function exportModel(
   }
 }
 
-const info = (value: Value, names: Names): OnnxValueInfo => ({
-  name: names.of(value),
+const info = (value: Value, name: string): OnnxValueInfo => ({
+  name,
   dtype: value.dtype,
   shape: value.shape.map((dim) => (isBatch(dim) ? showDim(dim) : dim)),
 })
@@ -93,6 +91,11 @@ class Names {
 
   of(value: Value): string {
     return this.known.get(value) ?? this.claim(value, value.name)
+  }
+
+  /** A name no value has. */
+  unused(name: string): string {
+    return unique(name, this.taken)
   }
 
   ofNode(name: string): string {

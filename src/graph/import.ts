@@ -1,6 +1,7 @@
 import { ModelError, OptionError } from '../errors/index.js'
 import { dtypeOf, type OnnxGraph, type OnnxModel, type OnnxNode, type OnnxValueInfo } from '../onnx/index.js'
 import { type DType, elementCount, isFloat, numbersOf, type Tensor, tensorFromNumbers } from '../tensor/index.js'
+import { batchStatistics } from './batch-statistics.js'
 import { GraphBuilder } from './builder.js'
 import { dropUnused } from './canonicalise/index.js'
 import { type Dim, isBatch, N, showShape } from './dim.js'
@@ -210,6 +211,9 @@ class Importer {
         break
       case 'Concat':
         if (x && inputs.length === 1) return [x]
+        break
+      case 'BatchNormalization':
+        if (attributes.training_mode === 1) return batchStatistics(b, inputs as readonly Value[], attributes)
         break
       case 'Transpose':
         if (x)
