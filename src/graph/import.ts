@@ -298,13 +298,20 @@ function checkWeights(graph: Graph, file: string): void {
       if (!input?.parameter || seen.has(input)) continue
       seen.add(input)
       const data = input.constant?.data as Float32Array
+      if (allFinite(data)) continue
       const bad = data.findIndex((value) => !Number.isFinite(value))
-      if (bad >= 0)
-        throw new ModelError('NUMERIC', 'a weight is not finite', {
-          subject: file,
-          expected: 'finite numbers',
-          found: `${data[bad]} at element ${bad} of ${input.name}`,
-          cure: 'Export the model again from a checkpoint that trained well.',
-        })
+      throw new ModelError('NUMERIC', 'a weight is not finite', {
+        subject: file,
+        expected: 'finite numbers',
+        found: `${data[bad]} at element ${bad} of ${input.name}`,
+        cure: 'Export the model again from a checkpoint that trained well.',
+      })
     }
+}
+
+/** 0 times anything finite is 0, times NaN or infinity NaN: no branch an element, a nanosecond each. */
+function allFinite(data: Float32Array): boolean {
+  let sum = 0
+  for (let i = 0; i < data.length; i++) sum += data[i] * 0
+  return sum === 0
 }
