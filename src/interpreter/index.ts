@@ -1,28 +1,42 @@
 import { ModelError, nearest } from '../errors/index.js'
+import { activation } from './activation.js'
+import { alongAxisOperators } from './along-axis.js'
+import { arithmetic } from './arithmetic.js'
 import type { Operator } from './array.js'
 import { attentions } from './attention.js'
+import { conversion } from './cast.js'
+import { compare } from './compare.js'
 import { convolution } from './conv.js'
-import { elementwise } from './elementwise.js'
+import { generate } from './generate.js'
 import { gridSampling } from './grid-sample.js'
 import { indexing } from './indexing.js'
 import { matrix } from './matrix.js'
 import type { NdArray } from './nd-array.js'
 import { normalise } from './normalise.js'
+import { padding } from './pad.js'
 import { pool } from './pool.js'
 import { reduce } from './reduce.js'
 import { resizing } from './resize.js'
 import { shape } from './shape.js'
+import { space } from './space.js'
 
 export type { NdArray } from './nd-array.js'
 
 const operators: Readonly<Record<string, Operator>> = {
-  ...elementwise,
+  ...arithmetic,
+  ...compare,
+  ...conversion,
+  ...activation,
   ...reduce,
+  ...alongAxisOperators,
   ...matrix,
   ...convolution,
   ...pool,
   ...normalise,
   ...shape,
+  ...space,
+  ...padding,
+  ...generate,
   ...indexing,
   ...resizing,
   ...attentions,

@@ -1,6 +1,4 @@
 import { ModelError } from '../errors/index.js'
-import type { DType, Tensor } from '../tensor/index.js'
-import { numbersOf } from '../tensor/index.js'
 import {
   around,
   broadcastShape,
@@ -12,7 +10,6 @@ import {
   make,
   type Operator,
   pick,
-  text,
   transpose,
   vector,
   walk,
@@ -20,7 +17,8 @@ import {
 import type { NdArray } from './nd-array.js'
 import { normalAxis, sizeOf, stridesOf } from './strides.js'
 
-const reshaped = (x: NdArray, shape: readonly number[]): NdArray => make(x.dtype, shape, x.data.slice())
+/** The same elements in another shape, as a copy. */
+export const reshaped = (x: NdArray, shape: readonly number[]): NdArray => make(x.dtype, shape, x.data.slice())
 
 const reshape: Operator = (call) => {
   const x = input(call, 0)
@@ -160,108 +158,11 @@ const slice: Operator = (call) => {
   return strided(x, starts, steps, shape)
 }
 
-const pad: Operator = (call) => {
-  const x = input(call, 0)
-  const rank = x.shape.length
-  const given = Array.from(input(call, 1).data)
-  const value = call.inputs[2]?.data[0] ?? 0
-  const axes = vector(call.inputs[3])?.map((axis) => normalAxis(axis, rank)) ?? x.shape.map((_, axis) => axis)
-  const [before, after] = [x.shape.map(() => 0), x.shape.map(() => 0)]
-  for (const [i, axis] of axes.entries()) {
-    before[axis] = given[i]
-    after[axis] = given[i + axes.length]
-  }
-  const mode = text(call, 'mode', 'constant')
-  const shape = x.shape.map((size, axis) => size + before[axis] + after[axis])
-  const source = (at: number, size: number): number => {
-    if (at >= 0 && at < size) return at
-    if (mode === 'edge') return at < 0 ? 0 : size - 1
-    if (mode === 'wrap') return ((at % size) + size) % size
-    if (mode === 'reflect') {
-      const period = Math.max(1, 2 * (size - 1))
-      const folded = ((at % period) + period) % period
-      return folded < size ? folded : period - folded
-    }
-    return -1
-  }
-  const strides = stridesOf(x.shape)
-  const out = make(x.dtype, shape)
-  const index = x.shape.map(() => 0)
-  for (let i = 0; i < out.data.length; i++) {
-    let offset = 0
-    for (let axis = 0; axis < rank && offset >= 0; axis++) {
-      const at = source(index[axis] - before[axis], x.shape[axis])
-      offset = at < 0 ? -1 : offset + at * strides[axis]
-    }
-    out.data[i] = offset < 0 ? value : x.data[offset]
-    for (let axis = rank - 1; axis >= 0 && ++index[axis] >= shape[axis]; axis--) index[axis] = 0
-  }
-  return out
-}
-
 const shapeOf: Operator = (call) => {
   const { shape } = input(call, 0)
   const bound = (v: number): number => Math.min(Math.max(v < 0 ? v + shape.length : v, 0), shape.length)
   const dims = shape.slice(bound(int(call, 'start', 0)), bound(int(call, 'end', shape.length)))
   return make('int64', [dims.length], Float64Array.from(dims))
-}
-
-const constantOfShape: Operator = (call) => {
-  const shape = Array.from(input(call, 0).data)
-  const value = call.attributes.value as Tensor | undefined
-  return make(value?.dtype ?? 'float32', shape, new Float64Array(sizeOf(shape)).fill(value ? numbersOf(value)[0] : 0))
-}
-
-const range: Operator = (call) => {
-  const [start, limit, delta] = [0, 1, 2].map((i) => input(call, i).data[0])
-  const count = Math.max(0, Math.ceil((limit - start) / delta))
-  return make(
-    input(call, 0).dtype,
-    [count],
-    Float64Array.from({ length: count }, (_, i) => start + i * delta),
-  )
-}
-
-const depthToSpace: Operator = (call) => {
-  const x = input(call, 0)
-  const [n, c, h, w] = x.shape
-  const b = int(call, 'blocksize', 1)
-  const depth = c / (b * b)
-  const crd = text(call, 'mode', 'DCR') === 'CRD'
-  const six = reshaped(x, crd ? [n, depth, b, b, h, w] : [n, b, b, depth, h, w])
-  return reshaped(transpose(six, crd ? [0, 1, 4, 2, 5, 3] : [0, 3, 4, 1, 5, 2]), [n, depth, h * b, w * b])
-}
-
-const spaceToDepth: Operator = (call) => {
-  const x = input(call, 0)
-  const [n, c, h, w] = x.shape
-  const b = int(call, 'blocksize', 1)
-  return reshaped(transpose(reshaped(x, [n, c, h / b, b, w / b, b]), [0, 3, 5, 1, 2, 4]), [n, c * b * b, h / b, w / b])
-}
-
-const trilu: Operator = (call) => {
-  const x = input(call, 0)
-  const k = call.inputs[1]?.data[0] ?? 0
-  const upper = int(call, 'upper', 1) === 1
-  const [rows, columns] = x.shape.slice(-2)
-  return make(
-    x.dtype,
-    x.shape,
-    x.data.map((v, i) => {
-      const distance = (i % columns) - (Math.floor(i / columns) % rows)
-      return (upper ? distance >= k : distance <= k) ? v : 0
-    }),
-  )
-}
-
-const eyeLike: Operator = (call) => {
-  const { shape, dtype } = input(call, 0)
-  const k = int(call, 'k', 0)
-  return make(
-    text(call, 'dtype', dtype) as DType,
-    shape,
-    Float64Array.from({ length: sizeOf(shape) }, (_, i) => Number((i % shape[1]) - Math.floor(i / shape[1]) === k)),
-  )
 }
 
 export const shape: Record<string, Operator> = {
@@ -282,13 +183,6 @@ export const shape: Record<string, Operator> = {
   Concat: concat,
   Split: split,
   Slice: slice,
-  Pad: pad,
   Shape: shapeOf,
   Size: (call) => make('int64', [], Float64Array.of(input(call, 0).data.length)),
-  ConstantOfShape: constantOfShape,
-  Range: range,
-  DepthToSpace: depthToSpace,
-  SpaceToDepth: spaceToDepth,
-  Trilu: trilu,
-  EyeLike: eyeLike,
 }
