@@ -38,7 +38,8 @@ function resize(call: Call): Inferred[] {
       throw mismatch(call, 'wrong number of scales', `${axes.length}`, `${scales.length}`)
     axes.forEach((axis, i) => {
       const dim = x.shape[axis]
-      if (!isBatch(dim)) shape[axis] = Math.floor(dim * scales[i])
+      // In float32, as ONNX Runtime does: 10 · 0.7 is 7 there, and 6.9999999 in float64.
+      if (!isBatch(dim)) shape[axis] = Math.floor(Math.fround(dim * scales[i]))
       else if (scales[i] !== 1) throw mismatch(call, 'scales the batch axis', '1', `${scales[i]}`)
     })
   }
