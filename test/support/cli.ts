@@ -43,6 +43,11 @@ export function cli(
 /** A folder of its own, removed when the test file ends. */
 export function scratch(): string {
   const folder = mkdtempSync(join(tmpdir(), 'signstep-test-'))
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+  folders.push(folder)
   return folder
 }
+
+const folders: string[] = []
+process.on('exit', () => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+})
