@@ -247,7 +247,11 @@ for (const name of options.models.split(',').filter(Boolean)) {
   }
   await model.dispose()
   if (options.memory) {
-    const answer = await server.ask({ do: 'memory', rival: 'eager', task: 'gradient' })
+    // A process of its own: other rivals' copies and compilers are not eager's memory.
+    const alone = new Server()
+    await alone.ask({ do: 'load', model: name, batch, threads, onnx })
+    const answer = await alone.ask({ do: 'memory', rival: 'eager', task: 'gradient' })
+    alone.close()
     emit({ model: name, task: 'memory', rival: 'eager', batch, mib: answer.mib })
     await peakMemory(name, onnx, batch, scratch)
   }
