@@ -139,8 +139,8 @@ async function ours(model, task, { batch, pictures, classes }) {
   }
 }
 
-async function peakMemory(name, onnx, batch, scratch) {
-  const shape = [3, 224, 224]
+async function peakMemory(name, onnx, batch, side, scratch) {
+  const shape = [3, side, side]
   const images = join(scratch, 'x.npz')
   const { createNpzWriter } = await import('../dist/data/index.js')
   const n = 2 * batch
@@ -149,7 +149,7 @@ async function peakMemory(name, onnx, batch, scratch) {
     labels: { dtype: 'int64', shape: [] },
   })
   await writer.append({
-    images: Float32Array.from({ length: n * 3 * 224 * 224 }, () => Math.random()),
+    images: Float32Array.from({ length: n * 3 * side * side }, () => Math.random()),
     labels: new BigInt64Array(n),
   })
   await writer.finish()
@@ -253,7 +253,7 @@ for (const name of options.models.split(',').filter(Boolean)) {
     const answer = await alone.ask({ do: 'memory', rival: 'eager', task: 'gradient' })
     alone.close()
     emit({ model: name, task: 'memory', rival: 'eager', batch, mib: answer.mib })
-    await peakMemory(name, onnx, batch, scratch)
+    await peakMemory(name, onnx, batch, loaded.side, scratch)
   }
   server.close()
   rmSync(scratch, { recursive: true })

@@ -1,6 +1,7 @@
 import type { LossName } from '../../autodiff/index.js'
 import type { Kernels } from '../../native/index.js'
 import type { BestIterates, PerSample, StartRule, StepRule } from '../program.js'
+import type { Argument } from './protocol.js'
 
 /** The buffers of one batch under attack, in the worker, and the kernels' work on them. */
 export class AttackBuffers {
@@ -18,16 +19,7 @@ export class AttackBuffers {
   private bestImages: Float32Array | undefined
   private bestLoss: Float32Array | undefined
 
-  constructor(batch: {
-    images: Float32Array
-    labels: Int32Array
-    targets: Int32Array | undefined
-    sampleIndices: Int32Array
-    seed: number
-    imageShape: readonly number[]
-    classes: number
-    loss: LossName
-  }) {
+  constructor(batch: Omit<Argument<'begin'>, 'state'>) {
     this.x0 = batch.images
     this.x = batch.images.slice()
     this.labels = batch.labels

@@ -1,24 +1,8 @@
-import type { DType } from '../../tensor/index.js'
+import { bytesOf as elementBytes } from '../../onnx/index.js'
 import type { Graph, Node, Value } from '../ir.js'
 import { count } from './flops.js'
 
-const widths: Readonly<Record<DType, number>> = {
-  float32: 4,
-  float64: 8,
-  float16: 2,
-  bfloat16: 2,
-  int8: 1,
-  int16: 2,
-  int32: 4,
-  int64: 8,
-  uint8: 1,
-  uint16: 2,
-  uint32: 4,
-  uint64: 8,
-  bool: 1,
-}
-
-export const bytesOf = (value: Value, batch = 1): number => count(value.shape, batch) * widths[value.dtype]
+export const bytesOf = (value: Value, batch = 1): number => count(value.shape, batch) * elementBytes(value.dtype)
 
 /** Operators whose result is the storage of their first input. */
 const views = new Set(['Reshape', 'Squeeze', 'Unsqueeze', 'Flatten', 'Identity', 'Dropout'])
