@@ -5,6 +5,7 @@ import type { Model } from '../model/index.js'
 import { describeEnvironment } from './environment.js'
 import { type AttackOutcome, type EvaluationResult, type Example, proportion } from './result.js'
 import { warnings } from './warnings.js'
+import { WorstCases } from './worst-case.js'
 
 export interface EvaluateOptions {
   /** One entry an attack and ε. */
@@ -74,6 +75,7 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
   const per = model.imageShape[0] * model.imageShape[1] * model.imageShape[2]
   const total = dataset.length
   const tallies = attacks.map((spec) => new Tally(spec))
+  const worst = new WorstCases(attacks)
   const chooser = new ExampleChooser(options.examples ?? 8, model.imageShape)
   const work = 1 + attacks.reduce((sum, spec) => sum + passes(spec), 0)
   let seen = 0
@@ -121,6 +123,10 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
       outcome.push({ spec, robust, rows, result })
       workDone += n * passes(spec)
     }
+    worst.add(
+      outcome.map(({ robust }) => robust),
+      n,
+    )
     chooser.offer(dataset, { indices, images, labels, cleanPredictions, attacks: outcome })
     await options.onBatch?.({ indices, images, labels, cleanPredictions, attacks: outcome })
     seen += n
@@ -141,6 +147,7 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
     batch,
     clean,
     attacks: outcomes,
+    worstCase: worst.result(),
     environment: describeEnvironment(model),
     warnings: warnings(model, seen, clean.accuracy, outcomes),
   }

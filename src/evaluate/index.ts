@@ -12,4 +12,5 @@ export {
   type Example,
   type Proportion,
   proportion,
+  type WorstCase,
 } from './result.js'

@@ -35,6 +35,15 @@ export interface AttackOutcome {
   readonly stepsCurve?: readonly number[]
 }
 
+/** The per-point union of all attacks of one norm at one ε: a sample counts as robust only if it withstands every one of them. */
+export interface WorstCase {
+  readonly norm: Norm
+  readonly eps: number
+  readonly attacks: readonly string[]
+  readonly robustAccuracy: number
+  readonly robust: Proportion
+}
+
 export interface Environment {
   readonly signstep: string
   readonly node: string
@@ -68,6 +77,8 @@ export interface EvaluationResult {
   readonly batch: number
   readonly clean: Proportion & { readonly seconds: number }
   readonly attacks: readonly AttackOutcome[]
+  /** One entry per norm and ε, in the order of `attacks`. */
+  readonly worstCase: readonly WorstCase[]
   readonly environment: Environment
   /** What a reader should know before trusting a number. */
   readonly warnings: readonly string[]

@@ -1,4 +1,4 @@
-import type { AttackOutcome, EvaluationResult, Example, Proportion } from '../evaluate/index.js'
+import type { EvaluationResult, Example, Proportion } from '../evaluate/index.js'
 import { accuracyTable } from './accuracy-table.js'
 import { curves } from './curves.js'
 import { epsLabel } from './eps-label.js'
@@ -35,26 +35,18 @@ ${environment(result)}
 /** The most radii in the headline; the table has all. */
 const MOST_CARDS = 4
 
-/** Clean accuracy, and for each ε what the strongest attack leaves of it. */
-function headline({ clean, attacks }: EvaluationResult): string {
-  const strongest = new Map<string, AttackOutcome>()
-  for (const attack of attacks) {
-    const key = `${attack.norm} ${attack.eps}`
-    const best = strongest.get(key)
-    const lead = best === undefined ? 1 : best.robustAccuracy - attack.robustAccuracy
-    // Of equals the one that tried harder: one step that does as well as twenty says little about the twenty.
-    if (lead > 0 || (lead === 0 && attack.steps > (best?.steps ?? 0))) strongest.set(key, attack)
-  }
-  const norms = new Set(attacks.map(({ norm }) => norm))
-  const largest = [...strongest.values()].sort((a, b) => a.eps - b.eps).slice(-MOST_CARDS)
-  const robust = [...norms].flatMap((norm) => largest.filter((attack) => attack.norm === norm))
+/** Clean accuracy, and for each ε what is left when every attack counts: the per-point union. */
+function headline({ clean, worstCase }: EvaluationResult): string {
+  const norms = new Set(worstCase.map(({ norm }) => norm))
+  const largest = [...worstCase].sort((a, b) => a.eps - b.eps).slice(-MOST_CARDS)
+  const robust = [...norms].flatMap((norm) => largest.filter((entry) => entry.norm === norm))
   const cards = [
     card('clean', clean, 'no attack'),
-    ...robust.map((attack) =>
+    ...robust.map(({ norm, eps, robust: share, attacks }) =>
       card(
-        `${norms.size > 1 ? `${normName(attack.norm)}, ` : ''}ε ${epsLabel(attack.eps)}`,
-        attack.robust,
-        attacks.length > robust.length ? `strongest: ${attack.name}` : attack.name,
+        `${norms.size > 1 ? `${normName(norm)}, ` : ''}ε ${epsLabel(eps)}`,
+        share,
+        attacks.length > 1 ? `worst case of ${attacks.length} attacks` : attacks[0],
       ),
     ),
   ]

@@ -17,13 +17,25 @@ export function renderTable(result: EvaluationResult): string {
     ],
     ...result.attacks.map((a) => [
       a.name,
-      a.norm === 'linf' ? 'Linf' : 'L2',
+      normLabel(a.norm),
       epsLabel(a.eps),
       percent(a.robustAccuracy),
       interval(a.robust),
       rate(a.imagesPerSecond),
       String(a.gradientCalls),
     ]),
+    // Where several attacks share a radius, what withstands all of them.
+    ...result.worstCase
+      .filter(({ attacks }) => attacks.length > 1)
+      .map((w) => [
+        'worst case',
+        normLabel(w.norm),
+        epsLabel(w.eps),
+        percent(w.robustAccuracy),
+        interval(w.robust),
+        '',
+        '',
+      ]),
   ]
   const widths = head.map((title, c) => Math.max(title.length, ...rows.map((row) => row[c].length)))
   const line = (row: string[]): string =>
@@ -34,4 +46,5 @@ export function renderTable(result: EvaluationResult): string {
   return `${[line(head), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)].join('\n')}\n${result.samples} images, seed ${result.seed}\n`
 }
 
+const normLabel = (norm: 'linf' | 'l2'): string => (norm === 'linf' ? 'Linf' : 'L2')
 const interval = ({ low, high }: Proportion): string => `${(100 * low).toFixed(1)}–${(100 * high).toFixed(1)}`

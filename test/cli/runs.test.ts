@@ -38,6 +38,9 @@ describe('signstep evaluate', () => {
     for (const a of result.attacks) expect(a.robustAccuracy).toBeLessThanOrEqual(result.clean.accuracy)
     expect(result.attacks[3].robustAccuracy).toBeLessThanOrEqual(result.attacks[2].robustAccuracy)
     const lines = readFileSync(join(out, 'samples.csv'), 'utf8').trim().split('\n')
+    // The union over attacks, counted again from the verdicts of the samples.
+    const union = lines.slice(1).filter((line) => line.split(',')[4] === '1' && line.split(',')[6] === '1').length
+    expect(result.worstCase[0]).toMatchObject({ attacks: ['fgsm', 'pgd-5'], robustAccuracy: union / 40 })
     expect(lines[0]).toBe('index,file,label,clean,fgsm@2/255,fgsm@8/255,pgd-5@2/255,pgd-5@8/255')
     expect(lines).toHaveLength(41)
     const robust = lines.slice(1).filter((line) => line.endsWith(',1')).length

@@ -35,6 +35,13 @@ const result: EvaluationResult = {
     zeroGradients: 0,
     stepsCurve: [0.9, 0.6, 0.4, 0.3, 0.5 / e],
   })),
+  worstCase: [2, 4].map((e) => ({
+    norm: 'linf',
+    eps: e / 255,
+    attacks: ['pgd-4'],
+    robustAccuracy: 0.5 / e,
+    robust: proportion(100 / e, 200),
+  })),
   environment: {
     signstep: '0.1.0',
     node: 'v20',
@@ -99,16 +106,19 @@ describe('the HTML report', () => {
     expect(images[2].slice(0, 3)).toEqual([255, 128, 128])
   })
 
-  it('heads with the strongest attack at each radius', () => {
-    const weaker = { ...result.attacks[1], name: 'fgsm', steps: 1, robustAccuracy: 0.8, robust: proportion(160, 200) }
-    const cards = renderReport({ ...result, attacks: [weaker, ...result.attacks] }, []).split('<h2>')[0]
+  it('heads with what withstands every attack of a radius', () => {
+    const worstCase = [
+      { norm: 'linf', eps: 2 / 255, attacks: ['fgsm', 'pgd-4'], robustAccuracy: 0.2, robust: proportion(40, 200) },
+      { norm: 'linf', eps: 4 / 255, attacks: ['pgd-4'], robustAccuracy: 0.125, robust: proportion(25, 200) },
+    ] as const
+    const cards = renderReport({ ...result, worstCase }, []).split('<h2>')[0]
     const shown = [
       ...cards.matchAll(/class="card"><span>([^<]+)<\/span><b>([^<]+)<\/b>.*?<span>([^<]+)<\/span><\/div>/g),
     ]
     expect(shown.map(([, ...texts]) => texts)).toEqual([
       ['clean', '90.0 %', 'no attack'],
-      ['ε 2/255', '25.0 %', 'strongest: pgd-4'],
-      ['ε 4/255', '12.5 %', 'strongest: pgd-4'],
+      ['ε 2/255', '20.0 %', 'worst case of 2 attacks'],
+      ['ε 4/255', '12.5 %', 'pgd-4'],
     ])
   })
 
@@ -121,7 +131,7 @@ describe('the HTML report', () => {
   })
 
   it('does without curves, pictures and warnings where there are none', () => {
-    const bare = renderReport({ ...result, attacks: [], warnings: [] }, [])
+    const bare = renderReport({ ...result, attacks: [], worstCase: [], warnings: [] }, [])
     expect(bare.match(/<h2>[^<]+/g)).toEqual(['<h2>Accuracy', '<h2>Repeat this run', '<h2>Environment'])
     expect(bare).not.toMatch(/NaN|Infinity|undefined/)
   })
