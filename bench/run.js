@@ -1,10 +1,10 @@
 // npm run bench: signstep against what people use today, in turns, in one run, on the same threads.
 //
-//   npm run bench -- [--models a,b] [--tasks gradient,pgd10,files] [--rounds 5] [--threads 2] [--batch n] [--memory] [--out file.jsonl]
+//   npm run bench -- [--models a,b] [--tasks gradient,pgd10,files,perturbation] [--rounds 5] [--threads 2] [--batch n] [--memory] [--out file.jsonl]
 //
 // Needs a Python with bench/requirements.txt: $SIGNSTEP_PYTHON, or .venv/bin/python of the checkout. Prints one JSON line a measurement
 // on stdout and a Markdown table at the end on stderr.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { createWriteStream, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { availableParallelism, cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -35,7 +35,7 @@ const STD = [0.229, 0.224, 0.225]
 const { values: options } = parseArgs({
   options: {
     models: { type: 'string', default: Object.keys(MODELS).join(',') },
-    tasks: { type: 'string', default: 'gradient' },
+    tasks: { type: 'string', default: 'gradient,perturbation' },
     rounds: { type: 'string', default: '5' },
     threads: { type: 'string', default: String(availableParallelism()) },
     batch: { type: 'string' },
@@ -45,8 +45,33 @@ const { values: options } = parseArgs({
 })
 const threads = Number(options.threads)
 const rounds = Number(options.rounds)
-const tasks = options.tasks.split(',').filter(Boolean)
+const tasks = options.tasks.split(',').filter((task) => task !== '' && task !== 'perturbation')
 const output = options.out === undefined ? undefined : createWriteStream(options.out, { flags: 'a' })
+
+const rows = []
+function emit(line) {
+  const full = { threads, processor: cpus()[0].model.trim(), ...line }
+  rows.push(full)
+  console.log(JSON.stringify(full))
+  output?.write(`${JSON.stringify(full)}\n`)
+}
+
+// The kernels of the steps against a copy of the same arrays, in a program of their own.
+if (options.tasks.split(',').includes('perturbation')) {
+  const build = join(root, 'build/bench')
+  const commands = [
+    ['cmake', ['-S', root, '-B', build, '-DCMAKE_BUILD_TYPE=Release', '-DSIGNSTEP_BENCH=ON', '-DSIGNSTEP_ADDON=OFF']],
+    ['cmake', ['--build', build, '-j', '2']],
+    [join(build, 'bin/perturbation'), ['--json']],
+  ]
+  for (const [command, args] of commands) {
+    const { status, stdout } = spawnSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+    if (status !== 0) throw new Error(`bench: ${command} failed`)
+    if (args[0] === '--json')
+      for (const line of stdout.trim().split('\n')) emit({ task: 'perturbation', ...JSON.parse(line) })
+  }
+  if (tasks.length === 0) process.exit(0)
+}
 
 const python = [process.env.SIGNSTEP_PYTHON, join(root, '.venv/bin/python')].find((path) => path && existsSync(path))
 if (python === undefined) {
@@ -80,14 +105,6 @@ const median = (samples) => {
   const sorted = [...samples].sort((a, b) => a - b)
   const middle = sorted.length >> 1
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
-}
-
-const rows = []
-function emit(line) {
-  const full = { ...line, threads, processor: cpus()[0].model.trim() }
-  rows.push(full)
-  console.log(JSON.stringify(full))
-  output?.write(`${JSON.stringify(full)}\n`)
 }
 
 /** A folder of random but smooth JPEG pictures of the model's size, for the task from files to results. */
@@ -260,7 +277,7 @@ for (const name of options.models.split(',').filter(Boolean)) {
 }
 
 const table = rows
-  .filter(({ task }) => task !== 'memory')
+  .filter(({ medianMs }) => medianMs !== undefined)
   .map(
     ({ model, task, rival, batch, medianMs, ratio }) =>
       `| ${model} | ${task} | ${batch} | ${rival} | ${medianMs.toFixed(0)} | ${ratio.toFixed(2)} |`,
