@@ -1,7 +1,16 @@
 export * from './attack/index.js'
 export type { LossName, Preprocess } from './autodiff/index.js'
 export * from './data/index.js'
-export * from './errors/index.js'
+export {
+  AbortedError,
+  DataError,
+  type ErrorCode,
+  type Fault,
+  ModelError,
+  OptionError,
+  RuntimeError,
+  SignstepError,
+} from './errors/index.js'
 export * from './evaluate/index.js'
 export {
   type GradientOptions,

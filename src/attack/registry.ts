@@ -1,5 +1,6 @@
 import { nearest, OptionError } from '../errors/index.js'
 import type { Model } from '../model/index.js'
+import { checkOptions } from './check-options.js'
 import type { AttackDefinition } from './definition.js'
 import { fgsmDefinition } from './fgsm.js'
 import { parseMagnitude, parseRadius } from './magnitude.js'
@@ -21,26 +22,6 @@ const definitions: readonly AttackDefinition[] = [
 
 /** The names that `parseAttack` knows, without numbers of steps and restarts. */
 export const attackNames: readonly string[] = definitions.map(({ name }) => name)
-
-const OPTIONS = [
-  'eps',
-  'alpha',
-  'steps',
-  'restarts',
-  'randomStart',
-  'start',
-  'norm',
-  'loss',
-  'target',
-  'iterate',
-  'earlyStop',
-  'decay',
-  'noise',
-  'seed',
-  'sampleIndices',
-  'signal',
-  'onProgress',
-]
 
 /** Options of an attack that is to be run later, on many batches. */
 export type AttackSpecOptions = Omit<AttackOptions, 'eps' | 'seed' | 'sampleIndices' | 'signal' | 'onProgress'> & {
@@ -80,14 +61,7 @@ export function parseAttack(name: string, options: AttackSpecOptions): AttackSpe
       cure: near && `Did you mean ${near}?`,
     })
   }
-  if (options.norm === 'l2' && definition === pgdDefinition) definition = pgdL2Definition
-  if (options.norm !== undefined && options.norm !== definition.norm)
-    throw new OptionError('OPTION_INVALID', `${definition.name} is an attack in ${definition.norm}`, {
-      subject: 'norm',
-      expected: definition.norm,
-      found: options.norm,
-      cure: definition.norm === 'linf' ? 'Use pgd for L2.' : undefined,
-    })
+  if (options?.norm === 'l2' && definition === pgdDefinition) definition = pgdL2Definition
   const [steps, restarts] = [found?.[2], found?.[3]].map((text) => (text === undefined ? undefined : Number(text)))
   if (steps !== undefined && definition.defaultSteps === undefined)
     throw new OptionError('OPTION_INVALID', `${definition.name} takes exactly one step`, {
@@ -99,7 +73,7 @@ export function parseAttack(name: string, options: AttackSpecOptions): AttackSpe
     ...options,
     ...(steps !== undefined && { steps }),
     ...(restarts !== undefined && { restarts }),
-    ...(restarts !== undefined && options.alpha === undefined && definition.norm === 'linf' && { alpha: 2 / 255 }),
+    ...(restarts !== undefined && options?.alpha === undefined && definition.norm === 'linf' && { alpha: 2 / 255 }),
   }
   checkOptions(whole, definition)
   const eps = (definition.norm === 'l2' ? parseRadius : parseMagnitude)(options.eps, 'eps') as number
@@ -116,39 +90,6 @@ export function parseAttack(name: string, options: AttackSpecOptions): AttackSpe
 
 /** A function of the library for a definition: checks the options and runs it. */
 export const attackFunction =
-  (choose: (options: AttackOptions) => AttackDefinition) =>
-  async (model: Model, images: Float32Array, labels: Int32Array, options: AttackOptions): Promise<AttackResult> => {
-    const definition = choose(options)
-    checkOptions(options, definition)
-    return runAttack(definition, model, images, labels, options)
-  }
-
-function checkOptions(options: AttackOptions, definition: AttackDefinition): void {
-  for (const key of Object.keys(options)) {
-    if (OPTIONS.includes(key)) continue
-    const near = nearest(key, OPTIONS)
-    throw new OptionError('OPTION_UNKNOWN', 'is no option of an attack', {
-      subject: key,
-      cure: near && `Did you mean ${near}?`,
-    })
-  }
-  const whole = (key: 'steps' | 'restarts'): void => {
-    const value = options[key]
-    if (value === undefined || (Number.isInteger(value) && value >= 1)) return
-    throw new OptionError('OPTION_INVALID', 'is out of range', {
-      subject: key,
-      expected: 'a whole number from 1',
-      found: String(value),
-    })
-  }
-  whole('steps')
-  whole('restarts')
-  if (options.norm !== undefined && options.norm !== definition.norm)
-    throw new OptionError('OPTION_INVALID', `${definition.name} is an attack in ${definition.norm}`, {
-      subject: 'norm',
-      found: options.norm,
-    })
-  const parse = definition.norm === 'l2' ? parseRadius : parseMagnitude
-  parse(options.eps, 'eps')
-  if (options.alpha !== undefined) parse(options.alpha, 'alpha')
-}
+  (choose: (options: Partial<AttackOptions>) => AttackDefinition) =>
+  async (model: Model, images: Float32Array, labels: Int32Array, options: AttackOptions): Promise<AttackResult> =>
+    runAttack(choose(options ?? {}), model, images, labels, options)

@@ -1,7 +1,8 @@
-import { type AttackState, type PerSample, type Program, predictionsOf } from '../backend/index.js'
+import { type AttackState, lossOfLogits, type PerSample, type Program, predictionsOf } from '../backend/index.js'
 import { DataError, throwIfAborted } from '../errors/index.js'
 import type { Model } from '../model/index.js'
 import { loadNative } from '../native/index.js'
+import { checkOptions } from './check-options.js'
 import type { AttackDefinition } from './definition.js'
 import { parseMagnitude, parseRadius } from './magnitude.js'
 import { chooseTargets } from './targets.js'
@@ -18,9 +19,15 @@ export async function runAttack(
   labels: Int32Array,
   options: AttackOptions,
 ): Promise<AttackResult> {
+  checkOptions(options, definition)
   const [c, h, w] = model.imageShape
   const per = c * h * w
   const n = labels.length
+  if (!(images instanceof Float32Array) || !(labels instanceof Int32Array))
+    throw new DataError('DATA_INVALID', 'are of the wrong type', {
+      subject: 'images and labels',
+      expected: 'a Float32Array and an Int32Array',
+    })
   if (images.length !== n * per)
     throw new DataError('SHAPE_MISMATCH', 'images and labels do not fit together', {
       subject: 'images',
@@ -35,6 +42,9 @@ export async function runAttack(
       found: String(stray),
     })
   checkRange(images)
+  const { target, sampleIndices } = options
+  if (target instanceof Int32Array) checkLength(target, n, 'target')
+  if (sampleIndices !== undefined) checkLength(sampleIndices, n, 'sampleIndices')
   const plan = planOf(definition, options, n)
   const program = await model.program({ loss: options.loss ?? 'cross-entropy', targeted: options.target !== undefined })
   const result = emptyResult(n, per, plan.steps)
@@ -93,13 +103,17 @@ function planOf(definition: AttackDefinition, options: AttackOptions, n: number)
 
 function perSample(value: number | Float32Array, n: number, option: string): Float32Array {
   if (typeof value === 'number') return new Float32Array(n).fill(value)
-  if (value.length !== n)
-    throw new DataError('SHAPE_MISMATCH', 'has the wrong length', {
-      subject: option,
-      expected: `one value, or ${n}`,
-      found: String(value.length),
-    })
+  checkLength(value, n, option)
   return value
+}
+
+function checkLength(value: Float32Array | Int32Array, n: number, option: string): void {
+  if (value.length === n) return
+  throw new DataError('SHAPE_MISMATCH', 'has the wrong length', {
+    subject: option,
+    expected: `one value a sample, ${n}`,
+    found: String(value.length),
+  })
 }
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] }
@@ -175,6 +189,7 @@ class BatchAttack {
       if (active.length === 0) break
       await this.restart(restart, active, seed, sampleIndices)
     }
+    if (options.earlyStop) await this.scoreFooled()
     const span = (array: Float32Array, width: number): Float32Array =>
       array.subarray(rows.from * width, rows.to * width)
     loadNative().distances(
@@ -235,6 +250,24 @@ class BatchAttack {
       else await this.settle(state, all, active, last.predictions, last.loss)
     } finally {
       await state.dispose()
+    }
+  }
+
+  /** Samples were retired by the logits of a gradient's pass; what is reported of them comes from a plain forward, as everywhere. */
+  private async scoreFooled(): Promise<void> {
+    const { result, rows, program } = this
+    const { classes, loss } = program
+    const fooled = Int32Array.from(rows.labels.keys()).filter((i) => result.success[rows.from + i] === 1)
+    if (fooled.length === 0) return
+    const images = this.take(result.images.subarray(rows.from * this.per, rows.to * this.per), fooled)
+    const logits = await program.forward(images, fooled.length, this.options.signal)
+    const of = (vector: Int32Array): Int32Array => Int32Array.from(fooled, (i) => vector[i])
+    const losses = lossOfLogits(loss, logits, classes, of(rows.labels), this.targets && of(this.targets))
+    for (const [k, prediction] of predictionsOf(logits, classes).entries()) {
+      const at = rows.from + fooled[k]
+      result.predictions[at] = prediction
+      result.loss[at] = losses[k]
+      result.success[at] = Number(this.isFooled(prediction, fooled[k]))
     }
   }
 

@@ -1,5 +1,8 @@
-import { DataError, OptionError } from '../errors/index.js'
+import { DataError } from '../errors/index.js'
 import type { Target } from './types.js'
+
+/** Rules by which a target can be chosen. */
+export const targetWords = ['random', 'least-likely', 'second'] as const
 
 /**
  * Target classes [n]: as given, or chosen per sample from the clean logits [n, classes]. `random` is uniform over the wrong classes and
@@ -15,12 +18,6 @@ export function chooseTargets(
 ): Int32Array {
   if (typeof target === 'number' || target instanceof Int32Array) {
     const given = typeof target === 'number' ? new Int32Array(labels.length).fill(target) : target
-    if (given.length !== labels.length)
-      throw new OptionError('OPTION_INVALID', 'has the wrong length', {
-        subject: 'target',
-        expected: `${labels.length} classes`,
-        found: String(given.length),
-      })
     const bad = given.find((t) => t < 0 || t >= classes)
     if (bad !== undefined)
       throw new DataError('DATA_CLASSES', 'no such class', {

@@ -1,4 +1,5 @@
 import type { LossName } from '../autodiff/index.js'
+import type { targetWords } from './targets.js'
 
 export type Norm = 'linf' | 'l2'
 
@@ -6,7 +7,7 @@ export type Norm = 'linf' | 'l2'
 export type Magnitude = number | string | Float32Array
 
 /** How targeted attacks choose their target: a class per sample, one class for all, or `random`, `least-likely`, `second` (most likely wrong class). */
-export type Target = Int32Array | number | 'random' | 'least-likely' | 'second'
+export type Target = Int32Array | number | (typeof targetWords)[number]
 
 export interface AttackOptions {
   readonly eps: Magnitude
@@ -23,7 +24,7 @@ export interface AttackOptions {
   readonly target?: Target
   /** Which iterate is returned: the last one, or the one of the highest loss. */
   readonly iterate?: 'last' | 'best'
-  /** A sample that is fooled is retired at once. Same verdicts, fewer gradients. */
+  /** A sample is retired at its first iterate that fools the model: fewer gradients, and no sample fewer is fooled (one fooled on the way might be right again at the end). */
   readonly earlyStop?: boolean
   /** Momentum decay of MI-FGSM. Default 1. */
   readonly decay?: number

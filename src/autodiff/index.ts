@@ -1,6 +1,6 @@
 export { differentiate } from './differentiate.js'
 export { forwardGraph, type JointOptions, jointGraph } from './joint.js'
-export type { LossName } from './loss-name.js'
+export { type LossName, lossNames } from './loss-name.js'
 export { lossOf } from './losses.js'
 export { noPreprocess, type Preprocess } from './preprocess.js'
 export type { VjpContext, VjpRule } from './rule.js'

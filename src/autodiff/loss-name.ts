@@ -3,4 +3,6 @@
  * `cross-entropy` log-sum-exp form; `margin` max_{i≠y} z_i − z_y (Carlini & Wagner 2017); `dlr` Croce & Hein 2020, eq. 6 (needs 3
  * classes), targeted eq. 7 (needs 4).
  */
-export type LossName = 'cross-entropy' | 'margin' | 'dlr'
+export type LossName = (typeof lossNames)[number]
+
+export const lossNames = ['cross-entropy', 'margin', 'dlr'] as const

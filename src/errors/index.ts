@@ -80,4 +80,5 @@ export class AbortedError extends SignstepError {
 export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
   if (signal?.aborted) throw new AbortedError(what, signal.reason)
 }
+export { checkChoice, checkWhole, refuseUnknownOptions } from './check-options.js'
 export { nearest } from './nearest.js'

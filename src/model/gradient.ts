@@ -1,9 +1,9 @@
-import { jointGraph, type LossName } from '../autodiff/index.js'
+import { jointGraph, type LossName, lossNames } from '../autodiff/index.js'
 import { forRuntime } from '../backend/index.js'
-import { ModelError, OptionError } from '../errors/index.js'
+import { checkChoice, ModelError, OptionError, refuseUnknownOptions } from '../errors/index.js'
 import { canonicalise, exportModel } from '../graph/index.js'
 import { writeModel } from '../onnx/index.js'
-import { type PreprocessOptions, resolvePreprocess } from './preprocess.js'
+import { type PreprocessOptions, preprocessOptions, resolvePreprocess } from './preprocess.js'
 import { readGraph } from './read-graph.js'
 
 export interface GradientOptions extends PreprocessOptions {
@@ -14,6 +14,8 @@ export interface GradientOptions extends PreprocessOptions {
   /** Gradients of the mean loss for all float initialisers, or those whose name matches. */
   readonly parameters?: true | RegExp
 }
+
+const OPTIONS = [...preprocessOptions, 'inputSize', 'loss', 'targeted', 'parameters']
 
 export interface GradientSummary {
   readonly inputs: readonly string[]
@@ -29,6 +31,8 @@ export interface GradientSummary {
  * @throws ModelError where the model cannot be read or differentiated, OptionError
  */
 export async function gradient(path: string, output: string, options: GradientOptions = {}): Promise<GradientSummary> {
+  refuseUnknownOptions(options, OPTIONS, 'gradient')
+  checkChoice(options.loss, lossNames, 'loss')
   const { imported } = await readGraph(path, options)
   const { loss = 'cross-entropy', targeted = false, parameters } = options
   const preprocess = resolvePreprocess(options, imported.graph.inputs[0].shape[1] as number)

@@ -2,11 +2,11 @@ import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { forwardGraph, jointGraph, type LossName, type Preprocess } from '../autodiff/index.js'
 import { type Backend, ortBackend, type Program, predictionsOf } from '../backend/index.js'
-import { DataError, ModelError, nearest, OptionError, RuntimeError } from '../errors/index.js'
+import { checkWhole, DataError, ModelError, RuntimeError, refuseUnknownOptions } from '../errors/index.js'
 import { canonicalise, cost, type Graph } from '../graph/index.js'
 import { type InspectResult, inspectModel } from '../inspect/index.js'
 import type { OnnxModel } from '../onnx/index.js'
-import { type PreprocessOptions, resolvePreprocess } from './preprocess.js'
+import { type PreprocessOptions, preprocessOptions, resolvePreprocess } from './preprocess.js'
 import { readGraph } from './read-graph.js'
 import { verifyRebatched } from './verify-rebatched.js'
 
@@ -20,7 +20,7 @@ export interface ModelOptions extends PreprocessOptions {
   readonly batch?: number
 }
 
-const OPTIONS = ['preprocess', 'mean', 'std', 'scale', 'channelOrder', 'inputSize', 'device', 'threads', 'batch']
+const OPTIONS = [...preprocessOptions, 'inputSize', 'device', 'threads', 'batch']
 
 /** Activations that a backward pass keeps, for the automatic batch size. */
 const ACTIVATION_BUDGET = 512 * 2 ** 20
@@ -33,14 +33,9 @@ const LARGEST_BATCH = 128
  * @throws ModelError where the file cannot be read or is no such model, OptionError for options, RuntimeError where ONNX Runtime is missing
  */
 export async function loadModel(path: string, options: ModelOptions = {}): Promise<Model> {
-  for (const key of Object.keys(options)) {
-    if (OPTIONS.includes(key)) continue
-    const near = nearest(key, OPTIONS)
-    throw new OptionError('OPTION_UNKNOWN', 'is no option of loadModel', {
-      subject: key,
-      cure: near && `Did you mean ${near}?`,
-    })
-  }
+  refuseUnknownOptions(options, OPTIONS, 'loadModel')
+  checkWhole(options.threads, 1, 'threads')
+  checkWhole(options.batch, 1, 'batch')
   const { device = 'auto' } = options
   if (device !== 'auto' && device !== 'cpu')
     throw new RuntimeError('DEVICE_UNAVAILABLE', 'no such device here', {

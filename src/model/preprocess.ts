@@ -1,5 +1,5 @@
 import { noPreprocess, type Preprocess } from '../autodiff/index.js'
-import { nearest, OptionError } from '../errors/index.js'
+import { checkChoice, nearest, OptionError } from '../errors/index.js'
 
 /** What common training recipes expect of an RGB image in [0,1]. */
 export const presets: Readonly<Record<string, Preprocess>> = {
@@ -21,6 +21,9 @@ export interface PreprocessOptions {
   readonly channelOrder?: 'rgb' | 'bgr'
 }
 
+/** The keys of PreprocessOptions. */
+export const preprocessOptions = ['preprocess', 'mean', 'std', 'scale', 'channelOrder'] as const
+
 /** The preset with what overrides it, checked against the number of channels. Throws OptionError. */
 export function resolvePreprocess(options: PreprocessOptions, channels: number): Preprocess {
   const name = options.preprocess ?? 'none'
@@ -35,7 +38,11 @@ export function resolvePreprocess(options: PreprocessOptions, channels: number):
     })
   }
   const { mean = preset.mean, std = preset.std, scale = preset.scale, channelOrder = preset.channelOrder } = options
+  checkChoice(channelOrder, ['rgb', 'bgr'], 'channelOrder')
   const perChannel = (values: readonly number[], subject: string): readonly number[] => {
+    const bad = values.find((value) => !Number.isFinite(value))
+    if (bad !== undefined)
+      throw new OptionError('OPTION_INVALID', 'must be finite numbers', { subject, found: String(bad) })
     if (values.length === 0 || values.length === channels) return values
     if (values.length === 1) return new Array<number>(channels).fill(values[0])
     throw new OptionError('OPTION_INVALID', 'has the wrong length', {
@@ -47,7 +54,7 @@ export function resolvePreprocess(options: PreprocessOptions, channels: number):
   const zero = std.find((value) => !(value > 0))
   if (zero !== undefined)
     throw new OptionError('OPTION_INVALID', 'must be positive', { subject: 'std', found: String(zero) })
-  if (!(scale > 0))
+  if (!(scale > 0 && Number.isFinite(scale)))
     throw new OptionError('OPTION_INVALID', 'must be positive', { subject: 'scale', found: String(scale) })
   return { mean: perChannel(mean, 'mean'), std: perChannel(std, 'std'), scale, channelOrder }
 }

@@ -1,3 +1,4 @@
+import { OptionError } from '../errors/index.js'
 import { type ImportedModel, importModel } from '../graph/index.js'
 import { type OnnxModel, readModel } from '../onnx/index.js'
 
@@ -13,6 +14,12 @@ export interface ReadGraph {
 
 /** Reads a file and imports it: folded, batch free. */
 export async function readGraph(path: string, { inputSize }: ReadOptions): Promise<ReadGraph> {
+  if (inputSize !== undefined && !(inputSize.length === 2 && inputSize.every((size) => size >= 1)))
+    throw new OptionError('OPTION_INVALID', 'is no size', {
+      subject: 'inputSize',
+      expected: 'height and width, as [224, 224]',
+      found: String(inputSize),
+    })
   const onnx = await readModel(path)
   return { onnx, imported: importModel(onnx, { inputSize, file: path }) }
 }

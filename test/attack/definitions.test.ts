@@ -161,6 +161,26 @@ describe('bad input', () => {
     refused(fgsm(model, images.slice(1), labels, { eps }), 'SHAPE_MISMATCH'))
   it('ε for other samples', () =>
     refused(fgsm(model, images, labels, { eps: new Float32Array(3).fill(0.1) }), 'SHAPE_MISMATCH'))
+  it('targets or sample indices for other samples', async () => {
+    await refused(fgsm(model, images, labels, { eps, target: new Int32Array(5) }), 'SHAPE_MISMATCH')
+    await refused(fgsm(model, images, labels, { eps, sampleIndices: new Int32Array(3) }), 'SHAPE_MISMATCH')
+  })
+  it('arrays of another type', () => refused(fgsm(model, Array.from(images) as never, labels, { eps }), 'DATA_INVALID'))
+  it.each([
+    ['a missing ε', {}, /eps: is missing/],
+    ['a loss that does not exist', { eps, loss: 'drl' }, /Did you mean dlr/],
+    ['a target that is no rule', { eps, target: 'secnd' }, /Did you mean second/],
+    ['an iterate that does not exist', { eps, iterate: 'bset' }, /Did you mean best/],
+    ['a norm that does not exist', { eps, norm: 'l1' }, /linf, l2/],
+    ['a seed with a fraction', { eps, seed: 1.5 }, /seed.*whole number/],
+    ['a negative seed', { eps, seed: -1 }, /seed.*whole number/],
+    ['no steps', { eps, steps: 0 }, /steps.*whole number/],
+    ['negative noise', { eps, noise: -1 }, /noise/],
+  ])('%s', async (_name, options, words) => {
+    const call = pgd(model, images, labels, options as never)
+    await refused(call, 'OPTION_INVALID')
+    await expect(call).rejects.toThrow(words)
+  })
   it('a target that is no class', () => refused(fgsm(model, images, labels, { eps, target: 5 }), 'DATA_CLASSES'))
   it('DLR on two classes', () => refused(fgsm(model, images, labels, { eps, loss: 'dlr' }), 'DATA_CLASSES'))
 })

@@ -43,6 +43,8 @@ describe('PGD on the demo ResNet', () => {
     // Retiring a fooled sample can only add successes: one that is fooled on the way may be right again at the end.
     for (const [i, flag] of full.success.entries()) expect(early.success[i]).toBeGreaterThanOrEqual(flag)
     expect(early.gradientCalls).toBeLessThan(full.gradientCalls)
+    // And what it says of its images is what the model says of them.
+    expect(early.predictions).toEqual(await model.predict(early.images))
   })
 
   it('keeps the worst case over restarts', async () => {

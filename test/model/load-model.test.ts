@@ -51,6 +51,18 @@ describe('loadModel', () => {
   it('refuses an unknown option with the nearest one', () =>
     expect(loadModel(demo('vit.onnx'), { means: [0] } as never)).rejects.toThrow(/mean\?/))
 
+  it.each([
+    ['no threads', { threads: 0 }, /threads.*whole number/],
+    ['half an image a pass', { batch: 2.5 }, /batch.*whole number/],
+    ['a channel order that does not exist', { channelOrder: 'rbg' }, /Did you mean rgb/],
+    ['a mean that is no number', { mean: [Number.NaN, 0, 0] }, /mean.*finite/],
+    ['a size of one number', { inputSize: 32 }, /inputSize.*height and width/],
+  ])('refuses %s', async (_name, options, words) => {
+    const call = loadModel(demo('vit.onnx'), options as never)
+    await expect(call).rejects.toMatchObject({ code: 'OPTION_INVALID' })
+    await expect(call).rejects.toThrow(words)
+  })
+
   it('names a weight that is not finite', async () => {
     const path = await linearModel(
       [1, 1, 2],
@@ -134,6 +146,12 @@ describe('gradient', () => {
       'labels',
       'targets',
     ])
+  })
+
+  it('refuses options and losses that do not exist, with the nearest', async () => {
+    const write = (options: object) => gradient(demo('vit.onnx'), join(scratch(), 'g.onnx'), options)
+    await expect(write({ losss: 'dlr' })).rejects.toThrow(/Did you mean loss/)
+    await expect(write({ loss: 'drl' })).rejects.toThrow(/Did you mean dlr/)
   })
 
   it('says when a pattern matches no initialiser', () =>
