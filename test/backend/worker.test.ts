@@ -34,6 +34,14 @@ describe('the worker of the CPU backend', () => {
     await client.close()
   })
 
+  it('adds no listener to the process for every model', async () => {
+    const clients = [new Client(1), new Client(1)]
+    const listeners = process.listenerCount('exit')
+    clients.push(new Client(1))
+    expect(process.listenerCount('exit')).toBe(listeners)
+    for (const client of clients) await client.close()
+  })
+
   it('ends after the calls that were made before it was closed', async () => {
     const client = new Client(1)
     const call = client.call('release', {})

@@ -7,6 +7,20 @@ interface Pending {
   readonly reject: (error: unknown) => void
 }
 
+const alive = new Set<Client>()
+let listening = false
+
+/** One listener for all clients: Node warns of a leak from the eleventh on. */
+function waitAtExit(client: Client): void {
+  if (!listening) {
+    listening = true
+    process.on('exit', () => {
+      for (const each of alive) each.waitForRun()
+    })
+  }
+  alive.add(client)
+}
+
 /**
  * The main thread's side of the worker. The worker keeps the process alive only while a call is under way, and is never terminated
  * during one (that would abort the process): an aborted call is rejected at once, its result dropped when it comes.
@@ -26,7 +40,7 @@ export class Client {
       execArgv: [],
     })
     this.worker.unref()
-    process.on('exit', this.waitForRun)
+    waitAtExit(this)
     this.worker.on('message', (reply: Reply) => this.settle(reply))
     this.worker.on('error', (cause) => this.fail(asRuntimeError(cause)))
     this.worker.on('exit', () =>
@@ -70,7 +84,8 @@ export class Client {
     await ended
   }
 
-  private readonly waitForRun = (): void => {
+  /** Blocks until ONNX Runtime is idle and lets it begin nothing more: see LEAVING. */
+  waitForRun(): void {
     Atomics.store(this.flags, LEAVING, 1)
     while (Atomics.load(this.flags, RUNNING) === 1) Atomics.wait(this.flags, RUNNING, 1)
   }
@@ -84,7 +99,7 @@ export class Client {
   }
 
   private fail(error: SignstepError): void {
-    process.off('exit', this.waitForRun)
+    alive.delete(this)
     this.failure ??= error
     for (const { reject } of this.pending.values()) reject(this.failure)
     this.pending.clear()
