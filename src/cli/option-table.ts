@@ -78,7 +78,11 @@ export const optionTable: readonly OptionEntry[] = [
     commands: runs,
   },
   { flags: '--iterate <which>', help: 'the iterate that is kept', commands: runs, choices: ['last', 'best'] },
-  { flags: '--early-stop', help: 'retire a sample once it is fooled: same verdicts, fewer gradients', commands: runs },
+  {
+    flags: '--early-stop',
+    help: 'retire a sample once it is fooled and keep that iterate: fewer gradients',
+    commands: runs,
+  },
   { flags: '--decay <mu>', help: 'momentum decay of MI-FGSM (default 1)', commands: runs, parse: number('--decay') },
   {
     flags: '--noise <k>',
