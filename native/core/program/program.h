@@ -58,9 +58,10 @@ inline constexpr std::int32_t kNone = -1;
  * them is said at its launcher in native/cuda/kernels.
  *
  *  gemm                buffers: a, b (constant [n,k] as stored), out, bias (float32), scale (float32), residual, aux, table (float32)
- *                      ints: rows, n, k, epilogue, a_group, a_stride, a_offset, out_group, out_stride, out_offset
- *  layer_norm          buffers: x, y, rstd (float32 [rows])      ints: rows, columns, rms      floats: epsilon
- *  layer_norm_backward buffers: dy, y, rstd, dx, addend          ints: rows, columns, rms
+ *                      ints: rows, n, k, epilogue, a_group, a_stride, a_offset, out_group, out_stride, out_offset,
+ *                      live (1: rows belong to images in order, so that those of finished images can be left out)
+ *  layer_norm          buffers: x, y, rstd (float32 [rows])      ints: rows, columns, rms, live      floats: epsilon
+ *  layer_norm_backward buffers: dy, y, rstd, dx, addend          ints: rows, columns, rms, live
  *  attention           buffers: q, k, v, out, lse (float32 [batch, heads, length]), key bias (float32 or none)
  *                      ints: batch, heads, length, head_size, then offset, stride_batch, stride_head, stride_row of q, k, v, out
  *                      floats: scale

@@ -1,0 +1,20 @@
+// What a plan may ask of the end of a matrix product, in the numbers of kernels::Epilogue (the program knows no device, so it cannot
+// include the launchers; program_test compares the two).
+#pragma once
+
+#include "program.h"
+
+namespace signstep::program {
+
+inline constexpr Dim kStore = 0, kStoreFloat = 11, kEpilogues = 12;
+
+// gelu_erf, gelu_tanh, quick_gelu, silu, relu
+inline constexpr bool writes_aux(Dim epilogue) {
+  return epilogue == 1 || epilogue == 2 || epilogue == 5 || epilogue == 7 || epilogue == 9;
+}
+// their gradients
+inline constexpr bool reads_aux(Dim epilogue) {
+  return epilogue == 3 || epilogue == 4 || epilogue == 6 || epilogue == 8 || epilogue == 10;
+}
+
+}  // namespace signstep::program

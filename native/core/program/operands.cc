@@ -1,0 +1,90 @@
+#include "operands.h"
+
+#include "gemm_epilogue.h"
+
+namespace signstep::program {
+namespace {
+
+constexpr Access kRead = Access::read, kWrite = Access::write;
+
+constexpr StepOperand kGemm[] = {
+    {0, "a", kRead, false},   {1, "b", kRead, false},     {2, "out", kWrite, false}, {3, "bias", kRead, true},
+    {4, "scale", kRead, true}, {5, "residual", kRead, true}, {7, "table", kRead, true},
+};
+// The pre-activation: the forward epilogues leave it, the backward ones need it.
+constexpr StepOperand kGemmActivation[] = {
+    {0, "a", kRead, false},   {1, "b", kRead, false},     {2, "out", kWrite, false}, {3, "bias", kRead, true},
+    {4, "scale", kRead, true}, {5, "residual", kRead, true}, {6, "aux", kWrite, true}, {7, "table", kRead, true},
+};
+constexpr StepOperand kGemmBackward[] = {
+    {0, "a", kRead, false},   {1, "b", kRead, false},     {2, "out", kWrite, false}, {3, "bias", kRead, true},
+    {4, "scale", kRead, true}, {5, "residual", kRead, true}, {6, "aux", kRead, false}, {7, "table", kRead, true},
+};
+constexpr StepOperand kLayerNorm[] = {{0, "x", kRead, false}, {1, "y", kWrite, false}, {2, "rstd", kWrite, false}};
+constexpr StepOperand kLayerNormBackward[] = {
+    {0, "dy", kRead, false}, {1, "y", kRead, false}, {2, "rstd", kRead, false}, {3, "dx", kWrite, false}, {4, "addend", kRead, true}};
+constexpr StepOperand kAttention[] = {{0, "q", kRead, false},    {1, "k", kRead, false},    {2, "v", kRead, false},
+                                      {3, "out", kWrite, false}, {4, "lse", kWrite, false}, {5, "key bias", kRead, true}};
+constexpr StepOperand kAttentionBackward[] = {
+    {0, "q", kRead, false},   {1, "k", kRead, false},    {2, "v", kRead, false},
+    {3, "out", kRead, false}, {4, "lse", kRead, false},  {5, "dout", kRead, false},
+    {6, "dq", kWrite, false}, {7, "dk", kWrite, false},  {8, "dv", kWrite, false},
+};
+// How many of a, b and c an elementwise step needs follows from its function: see check_step.
+constexpr StepOperand kElementwise[] = {
+    {0, "out", kWrite, false}, {1, "a", kRead, false}, {2, "b", kRead, true}, {3, "c", kRead, true}};
+constexpr StepOperand kUnary[] = {{0, "out", kWrite, false}, {1, "in", kRead, false}};
+constexpr StepOperand kSoftmaxBackward[] = {{0, "dx", kWrite, false}, {1, "y", kRead, false}, {2, "dy", kRead, false}};
+constexpr StepOperand kBatchedMatmul[] = {{0, "out", kWrite, false}, {1, "a", kRead, false}, {2, "b", kRead, false}};
+constexpr StepOperand kGather[] = {{0, "out", kWrite, false}, {1, "in", kRead, false}, {2, "indices", kRead, false}};
+constexpr StepOperand kFill[] = {{0, "out", kWrite, false}};
+constexpr StepOperand kLoss[] = {{0, "logits", kRead, false}, {1, "dlogits", kWrite, false}};
+
+}  // namespace
+
+const char* op_name(Op op) {
+  switch (op) {
+    case Op::gemm: return "gemm";
+    case Op::layer_norm: return "layer_norm";
+    case Op::layer_norm_backward: return "layer_norm_backward";
+    case Op::attention: return "attention";
+    case Op::attention_backward: return "attention_backward";
+    case Op::elementwise: return "elementwise";
+    case Op::reduce: return "reduce";
+    case Op::copy: return "copy";
+    case Op::softmax: return "softmax";
+    case Op::softmax_backward: return "softmax_backward";
+    case Op::batched_matmul: return "batched_matmul";
+    case Op::gather: return "gather";
+    case Op::scatter_add: return "scatter_add";
+    case Op::fill: return "fill";
+    case Op::loss: return "loss";
+  }
+  return nullptr;
+}
+
+std::span<const StepOperand> operands(const Step& step) {
+  switch (step.op) {
+    case Op::gemm:
+      if (writes_aux(step.ints[3])) return kGemmActivation;
+      if (reads_aux(step.ints[3])) return kGemmBackward;
+      return kGemm;
+    case Op::layer_norm: return kLayerNorm;
+    case Op::layer_norm_backward: return kLayerNormBackward;
+    case Op::attention: return kAttention;
+    case Op::attention_backward: return kAttentionBackward;
+    case Op::elementwise: return kElementwise;
+    case Op::reduce:
+    case Op::copy:
+    case Op::softmax: return kUnary;
+    case Op::softmax_backward: return kSoftmaxBackward;
+    case Op::batched_matmul: return kBatchedMatmul;
+    case Op::gather:
+    case Op::scatter_add: return kGather;
+    case Op::fill: return kFill;
+    case Op::loss: return kLoss;
+  }
+  return {};
+}
+
+}  // namespace signstep::program
