@@ -29,6 +29,8 @@ int device_count();           // 0 where there is none; why() then says the reas
 const std::string& why();
 DeviceInfo device_info(int device);
 void use_device(int device);  // for the calling thread
+// Of the calling thread's device, read once and remembered (free_memory as it was then): what launchers choose kernels by.
+const DeviceInfo& this_device();
 
 void* allocate(std::size_t bytes);  // 256-byte aligned; throws out_of_memory. Contents poisoned on the simulator.
 void release(void* pointer);        // nullptr is fine
