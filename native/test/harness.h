@@ -1,4 +1,5 @@
-// Tests without a framework: TEST("a sentence") { EXPECT(…); }. main() runs those whose sentence contains its argument, or all.
+// Tests without a framework: TEST("a sentence") { EXPECT(…); }. main() runs those whose sentence contains its argument, or all;
+// `--file x_test.cc` runs those of one file.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +13,7 @@ namespace test {
 struct Case {
   const char* sentence;
   void (*body)();
+  const char* file;
 };
 
 inline std::vector<Case>& cases() {
@@ -25,7 +27,7 @@ inline int& failures() {
 }
 
 struct Registered {
-  Registered(const char* sentence, void (*body)()) { cases().push_back({sentence, body}); }
+  Registered(const char* sentence, void (*body)(), const char* file) { cases().push_back({sentence, body, file}); }
 };
 
 inline void expect(bool holds, const char* file, int line, const char* what) {
@@ -45,6 +47,6 @@ inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) 
 #define SIGNSTEP_JOIN(a, b) SIGNSTEP_JOIN_(a, b)
 #define TEST(sentence)                                                                                         \
   static void SIGNSTEP_JOIN(test_body_, __LINE__)();                                                           \
-  static const test::Registered SIGNSTEP_JOIN(test_case_, __LINE__){sentence, SIGNSTEP_JOIN(test_body_, __LINE__)}; \
+  static const test::Registered SIGNSTEP_JOIN(test_case_, __LINE__){sentence, SIGNSTEP_JOIN(test_body_, __LINE__), __FILE__}; \
   static void SIGNSTEP_JOIN(test_body_, __LINE__)()
 #define EXPECT(condition) test::expect((condition), __FILE__, __LINE__, #condition)
