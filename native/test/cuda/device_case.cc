@@ -14,6 +14,7 @@ std::uint16_t to_bits16(float value, Precision precision) {
   const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000);
   if (std::isnan(value)) return static_cast<std::uint16_t>(sign | 0x7E00);
   const float magnitude = std::fabs(value);
+  if (magnitude == 0.0f) return sign;  // frexp gives it no exponent
   if (magnitude >= 65520.0f) return static_cast<std::uint16_t>(sign | 0x7C00);
   // Scaled so that one unit in the last place of a half is 1, then rounded by the current (nearest even) mode.
   int exponent;
