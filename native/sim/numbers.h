@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "../cuda/ptx/number_types.h"
+#include "shared.h"
 #include "vector_types.h"
 
 namespace signstep::sim {
@@ -60,6 +61,12 @@ template <>
 inline float to_float<bf16>(bf16 value) { return sim::bf16_to_float(value.bits); }
 template <>
 inline float to_float<f16>(f16 value) { return sim::f16_to_float(value.bits); }
+
+// Of an element of shared memory.
+template <class T>
+inline float to_float(sim::Element<T>&& element) {
+  return to_float<std::remove_const_t<T>>(element.load());
+}
 
 template <class T>
 inline T from_float(float value);

@@ -147,10 +147,4 @@ template <class U, class T>
 Shared<U> shared_cast(Shared<T> p) {
   return Shared<U>(reinterpret_cast<U*>(p.address()));
 }
-template <class U, class T>
-  requires(std::is_const_v<T>)
-Shared<const U> shared_cast_const(Shared<T> p) {
-  return Shared<const U>(reinterpret_cast<const U*>(p.address()));
-}
-
 }  // namespace signstep::device

@@ -84,7 +84,20 @@ DeviceInfo device_info(int device) {
   return info;
 }
 
-void use_device(int device) { device_info(device); }
+namespace {
+thread_local int device_of_thread = 0;
+}
+
+void use_device(int device) {
+  device_info(device);
+  device_of_thread = device;
+}
+
+const DeviceInfo& this_device() {
+  static thread_local DeviceInfo info;
+  info = device_info(device_of_thread);  // anew: a test may have changed the capability
+  return info;
+}
 
 void* allocate(std::size_t bytes) {
   Allocations& all = allocations();
