@@ -1,0 +1,48 @@
+// What the kernels of gemm() are given: struct Gemm, with what the launcher has worked out.
+#pragma once
+
+#include "../ptx/device.h"
+#include "kernels.h"
+
+namespace signstep::kernels {
+
+struct EpilogueArgs {
+  Epilogue kind;
+  std::int32_t n;
+  bool vector;            // n is a multiple of 8 and every array below lies on 16 bytes: runs of 8 columns go as a whole
+  std::int32_t rows_per_image;  // step_linf only
+  RowMap out_map;
+  void* out;
+  const float* bias;
+  const float* scale;
+  const void* extra;      // residual (store, store_float) or pre-activation (backward): [stored rows of out, n]
+  void* aux;              // pre-activation, written (activations)
+  const float* table;
+  PatchStep step;
+};
+
+struct GemmArgs {
+  const void* a;
+  const void* b;
+  std::int32_t rows, k;
+  std::int32_t column_tiles;
+  RowMap a_map;
+  Live live;
+  EpilogueArgs epilogue;
+};
+
+namespace {
+
+__device__ __forceinline__ int mapped_row(const RowMap& map, int row) {
+  return map.group == 0 ? row : row / map.group * map.stride + map.offset + row % map.group;
+}
+
+// Rows of the images under attack, the same for all threads.
+__device__ __forceinline__ int rows_alive(const GemmArgs& args) {
+  if (args.live.count == nullptr || args.live.rows_per_image == 0) return args.rows;
+  const std::int64_t alive = static_cast<std::int64_t>(*args.live.count) * args.live.rows_per_image;
+  return alive < args.rows ? static_cast<int>(alive) : args.rows;
+}
+
+}  // namespace
+}  // namespace signstep::kernels
