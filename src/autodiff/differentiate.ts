@@ -1,5 +1,6 @@
 import { ModelError, nearest } from '../errors/index.js'
 import type { GraphBuilder, Node, Value } from '../graph/index.js'
+import type { VjpRule } from './rule.js'
 import { rules, UnsupportedForm } from './rules/index.js'
 
 /**
@@ -8,12 +9,14 @@ import { rules, UnsupportedForm } from './rules/index.js'
  * gradients on such paths are formed: asking for the input alone makes no weight gradient.
  *
  * `seeds` maps values to their cotangents, of the value's own shape. The result is made of differentiable operators.
+ * `own` holds rules that come before the standard ones: a backend's, for operators it has kernels for.
  * Throws ModelError OPERATOR_NO_GRADIENT for an operator on a path that has no rule.
  */
 export function differentiate(
   b: GraphBuilder,
   seeds: ReadonlyMap<Value, Value>,
   wrt: readonly Value[],
+  own: Readonly<Record<string, VjpRule>> = {},
 ): (Value | undefined)[] {
   const nodes = [...b.graph.nodes]
   const reached = new Set<Value>(wrt)
@@ -23,11 +26,11 @@ export function differentiate(
   const gradients = new Map<Value, Value>(seeds)
   const kept = new Set(wrt)
   for (const node of nodes.reverse()) {
-    const own = node.outputs.map((output) => gradients.get(output))
-    if (own.every((gradient) => gradient === undefined)) continue
+    const arriving = node.outputs.map((output) => gradients.get(output))
+    if (arriving.every((gradient) => gradient === undefined)) continue
     const needs = node.inputs.map((input) => input !== undefined && reached.has(input) && input.dtype.includes('float'))
     if (!needs.includes(true)) continue
-    const contributions = b.within(`grad/${node.name}`, () => apply(node, own, needs, b))
+    const contributions = b.within(`grad/${node.name}`, () => apply(node, arriving, needs, b, own))
     for (const output of node.outputs) if (!kept.has(output)) gradients.delete(output)
     for (const [i, contribution] of contributions.entries()) {
       const input = node.inputs[i]
@@ -44,8 +47,9 @@ function apply(
   gradients: readonly (Value | undefined)[],
   needs: readonly boolean[],
   b: GraphBuilder,
+  own: Readonly<Record<string, VjpRule>>,
 ): (Value | undefined)[] {
-  const rule = Object.hasOwn(rules, node.op) ? rules[node.op] : undefined
+  const rule = Object.hasOwn(own, node.op) ? own[node.op] : Object.hasOwn(rules, node.op) ? rules[node.op] : undefined
   if (rule === undefined) {
     const near = nearest(node.op, Object.keys(rules))
     throw new ModelError('OPERATOR_NO_GRADIENT', `operator ${node.op} has no gradient rule`, {

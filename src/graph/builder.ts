@@ -123,6 +123,25 @@ export class GraphBuilder {
     return this.emitAll(op, inputs, attributes)[0]
   }
 
+  /**
+   * A node outside the standard, which a backend adds for kernels of its own: types and shapes are given instead of inferred, and nothing
+   * is folded. Such a graph is for that backend alone.
+   */
+  extend(
+    op: string,
+    inputs: readonly (Value | undefined)[],
+    attributes: Attributes,
+    outputs: readonly { readonly dtype: DType; readonly shape: readonly Dim[] }[],
+  ): readonly Value[] {
+    const key = this.key(op, inputs, attributes, outputs.length)
+    const found = this.shared.get(key)
+    if (found !== undefined) return found
+    const made = outputs.map(({ dtype, shape }) => new Value(this.unique(this.scope + op), dtype, shape))
+    this.graph.nodes.push(new Node(op, made[0].name, [...inputs], made, attributes))
+    this.shared.set(key, made)
+    return made
+  }
+
   // Elementwise, with broadcasting. Operands may be plain numbers.
 
   add(a: Value, b: Value | number): Value {
