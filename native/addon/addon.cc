@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "arguments.h"
+#include "engine/engine_classes.h"
 #include "job_queue.h"
 #include "signstep/signstep.h"
 
@@ -15,7 +16,7 @@ constexpr napi_type_tag kApiTag = {SIGNSTEP_CAPI_TAG_LOWER, SIGNSTEP_CAPI_TAG_UP
 // One per environment: the main thread and every worker that loads the addon.
 class SignstepAddon final : public Napi::Addon<SignstepAddon> {
  public:
-  SignstepAddon(Napi::Env env, Napi::Object exports) : api_(*signstep_get_api(SIGNSTEP_ABI_VERSION)), jobs_(env, api_) {
+  SignstepAddon(Napi::Env env, Napi::Object exports) : api_(*signstep_get_api(SIGNSTEP_ABI_VERSION)), jobs_(env, api_), engines_(env, api_) {
     auto capi = Napi::External<signstep_api>::New(env, const_cast<signstep_api*>(&api_));
     capi.TypeTag(&kApiTag);
     DefineAddon(exports, {
@@ -31,6 +32,7 @@ class SignstepAddon final : public Napi::Addon<SignstepAddon> {
                              InstanceMethod("stepMomentum", &SignstepAddon::StepMomentum, napi_enumerable),
                              InstanceMethod("stepLinfAsync", &SignstepAddon::StepLinfAsync, napi_enumerable),
                              InstanceMethod("distances", &SignstepAddon::Distances, napi_enumerable),
+                             InstanceMethod("openEngine", &SignstepAddon::OpenEngine, napi_enumerable),
                              InstanceValue("capi", capi, napi_enumerable),
                          });
   }
@@ -168,8 +170,12 @@ class SignstepAddon final : public Napi::Addon<SignstepAddon> {
     Check(info.Env(), api_.distances(linf.size(), elements, a.data(), b.data(), linf.data(), l2.data()));
   }
 
+  // openEngine(name)
+  Napi::Value OpenEngine(const Info& info) { return engines_.Open(info); }
+
   const signstep_api& api_;
   JobQueue jobs_;
+  EngineClasses engines_;
 };
 
 }  // namespace

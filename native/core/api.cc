@@ -10,6 +10,7 @@
 #include "parallel/job_thread.h"
 #include "parallel/thread_pool.h"
 #include "philox.h"
+#include "plugin_loader.h"
 #include "steps/steps.h"
 
 struct signstep_job {
@@ -105,6 +106,15 @@ signstep_status job_submit(std::int32_t rule, const signstep_step* arguments, si
   });
 }
 
+const signstep_engine* engine(const char* name) {
+  if (name == nullptr) return fail(SIGNSTEP_INVALID, "name: expected text, found NULL"), nullptr;
+  try {
+    return load_plugin(name);
+  } catch (const std::exception& error) {
+    return fail(SIGNSTEP_INTERNAL, "plugin %.32s: %s", name, error.what()), nullptr;
+  }
+}
+
 void job_cancel(signstep_job* job) { __atomic_store_n(&job->job->cancel, 1, __ATOMIC_RELAXED); }
 
 void job_wait(signstep_job* job) { JobThread::instance().wait(*job->job); }
@@ -131,6 +141,7 @@ constexpr signstep_api kApi = {
     .job_cancel = job_cancel,
     .job_wait = job_wait,
     .job_release = job_release,
+    .engine = engine,
 };
 
 }  // namespace

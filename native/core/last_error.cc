@@ -6,7 +6,7 @@
 namespace signstep {
 namespace {
 
-thread_local char text[256] = "";
+thread_local char text[1024] = "";  // room for the paths of plugins
 
 }  // namespace
 

@@ -174,9 +174,12 @@ TEST("wild indices and sizes are refused by name") {
   EXPECT(mentions(refusal_after([](Program& p) { p.forward[2].ints[0] = 30; }), "function"));
   EXPECT(mentions(refusal_after([](Program& p) { p.forward[2].ints[1] = 7; }), "rank"));
   EXPECT(mentions(refusal_after([](Program& p) { p.forward[2].ints[8] = 7; }), "a: expected at least"));
+  EXPECT(mentions(refusal_after([](Program& p) { p.forward[2].ints[26] = 1; }), "a: expected at least 25 elements at batch 1, found 24"));
   EXPECT(mentions(refusal_after([](Program& p) { p.forward[2].ints[0] = 40; }), "b: expected a buffer, found none"));
   EXPECT(mentions(refusal_after([](Program& p) { std::memset(p.forward[2].name, 'x', kNameBytes); }), "name"));
   EXPECT(mentions(refusal_after([](Program& p) { p.gradient[4].ints[1] = 1; }), "loss"));
+  EXPECT(refusal_after([](Program& p) { p.forward[0].ints[10] = 1; }).empty());
+  EXPECT(mentions(refusal_after([](Program& p) { p.forward[0].ints[10] = 1, p.forward[0].ints[0] = 4; }), "multiple of the batch"));
   EXPECT(mentions(refusal_after([](Program& p) { p.gradient[5].buffers[1] = 6; }), "b: expected a constant"));
 }
 

@@ -112,7 +112,11 @@ class StepCheck {
   std::int64_t size(int index, const char* name) const { return integer(index, name, 1, kInt32); }
   std::int64_t count(int index, const char* name) const { return integer(index, name, 1, kMostElements); }
   std::int64_t stride(int index, const char* name) const { return integer(index, name, 0, kMostElements); }
-  void flag(int index, const char* name) const { integer(index, name, 0, 1); }
+  bool flag(int index, const char* name) const { return integer(index, name, 0, 1) == 1; }
+  // Whether rows of finished images may be left out: then the rows must be as many for every image.
+  void live(int index) const {
+    if (flag(index, "live") && step_.ints[0] >= 0) refuse("rows", "a multiple of the batch, as `live` says", std::to_string(step_.ints[0]));
+  }
 
   void holds(int slot, const char* name, std::int64_t elements) const {
     const std::int64_t found = extent(buffer(slot).elements, batch_);
@@ -172,11 +176,13 @@ class StepCheck {
       const std::int64_t group = integer(7, "out_group", 1, kInt32);
       float32(7, "table", times(group, n));
     }
+    live(10);
   }
 
   void layer_norm() const {
     const std::int64_t rows = count(0, "rows"), all = times(rows, size(1, "columns"));
     flag(2, "rms");
+    live(3);
     if (!(step_.floats[0] >= 0) || std::isinf(step_.floats[0])) refuse("epsilon", "0 or more", std::to_string(step_.floats[0]));
     value(0, "x", all);
     value(1, "y", all);
@@ -186,6 +192,7 @@ class StepCheck {
   void layer_norm_backward() const {
     const std::int64_t rows = count(0, "rows"), all = times(rows, size(1, "columns"));
     flag(2, "rms");
+    live(3);
     value(0, "dy", all);
     value(1, "y", all);
     float32(2, "rstd", rows);
@@ -235,6 +242,7 @@ class StepCheck {
   }
   // Whether operand `slot` of an elementwise step is read in the order in which the result is written.
   bool contiguous(int slot) const {
+    if (step_.ints[25 + slot] != 0) return false;
     const std::int64_t axes = extent(step_.ints[1], batch_);
     std::int64_t expected = 1;
     for (std::int64_t axis = std::min<std::int64_t>(axes, kRank) - 1; axis >= 0; --axis) {
@@ -256,7 +264,7 @@ class StepCheck {
       if (given(1 + i) != (i < inputs)) refuse(kNames[i], i < inputs ? "a buffer" : "none", i < inputs ? "none" : "a buffer");
       if (i >= inputs) continue;
       floating(1 + i, kNames[i]);
-      holds(1 + i, kNames[i], strided(2, 2 + kRank * (1 + i), axes, kNames[i]));
+      holds(1 + i, kNames[i], plus(strided(2, 2 + kRank * (1 + i), axes, kNames[i]), stride(26 + i, "offset")));
     }
   }
 
@@ -271,7 +279,7 @@ class StepCheck {
     for (int axis = 0; axis < axes; ++axis)
       if ((reduced >> axis & 1) == 0) kept = times(kept, extent(step_.ints[2 + axis], batch_));
     holds(0, "out", kept);
-    holds(1, "in", strided(2, 8, axes, "in"));
+    holds(1, "in", plus(strided(2, 8, axes, "in"), stride(15, "offset of in")));
   }
 
   void copy() const {
@@ -302,8 +310,8 @@ class StepCheck {
     };
     floating(1, "a");
     floating(2, "b");
-    holds(1, "a", reached(6, "a", m, k));
-    holds(2, "b", reached(11, "b", k, n));
+    holds(1, "a", plus(reached(6, "a", m, k), stride(16, "offset of a")));
+    holds(2, "b", plus(reached(11, "b", k, n), stride(17, "offset of b")));
   }
 
   void gather(bool scatter) const {

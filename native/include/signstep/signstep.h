@@ -115,6 +115,9 @@ typedef struct signstep_job signstep_job;
 /* Called once, on the job thread, when the job has ended and touches its arrays no more. `error` is valid during the call. */
 typedef void (*signstep_job_done)(void *user, signstep_status status, const char *error);
 
+/* Runs whole programs on a device: signstep/engine.h. */
+struct signstep_engine;
+
 typedef struct signstep_api {
   size_t struct_size;
   uint32_t abi_version;
@@ -180,6 +183,12 @@ typedef struct signstep_api {
   /* Blocks until `done` has returned. Not to be called from `done`. */
   void (*job_wait)(signstep_job *job);
   void (*job_release)(signstep_job *job);
+
+  /*
+   * The engine of the plugin `name` ("cuda", "sim"; signstep/engine.h), valid for the life of the process. The plugin is the file
+   * libsignstep_<name>-<version>.so beside this library and is opened when it is first asked for. NULL: last_error() says why.
+   */
+  const struct signstep_engine *(*engine)(const char *name);
 } signstep_api;
 
 /* The table, valid for the life of the process; NULL if this library does not speak that version. */
