@@ -29,9 +29,9 @@ function stop(message) {
 if (!existsSync(binary))
   stop(`${binary} does not exist; cure: scripts/cuda-toolkit --checks, then npm run build:native`)
 const toolkit = execFileSync(join(root, 'scripts/cuda-toolkit'), ['--checks'], { encoding: 'utf8' }).trim()
-const tool = (name, args, input) =>
-  execFileSync(name, args, { encoding: 'utf8', maxBuffer: 2 ** 30, ...(input === undefined ? {} : { input }) })
-const cuobjdump = (...args) => tool(join(toolkit, 'bin/cuobjdump'), [...args, binary])
+const tool = (name, args, options = {}) =>
+  execFileSync(name, args, { encoding: 'utf8', maxBuffer: 2 ** 30, ...options })
+const cuobjdump = (args, options) => tool(join(toolkit, 'bin/cuobjdump'), [...args, binary], options)
 const compiler = /V(\d+\.\d+\.\d+)/.exec(tool(join(toolkit, 'bin/nvcc'), ['--version']))?.[1] ?? 'unknown'
 
 // ---- what is there ---------------------------------------------------------------------------------------------------------------------
@@ -60,7 +60,7 @@ function resourceUsage() {
   const found = []
   let arch
   let mangled
-  for (const line of cuobjdump('-res-usage').split('\n')) {
+  for (const line of cuobjdump(['-res-usage']).split('\n')) {
     const at = /^arch = (\w+)/.exec(line)
     if (at) arch = at[1]
     const named = /^ Function (\S+):/.exec(line)
@@ -78,7 +78,9 @@ function resourceUsage() {
 function instructions(arch, functions, wanted) {
   const counts = new Map(functions.map((name) => [name, Object.fromEntries(wanted.map((word) => [word, 0]))]))
   let current
-  for (const line of cuobjdump('-sass', '-arch', arch, '-fun', functions.join(',')).split('\n')) {
+  // It warns of every file that a function is not in.
+  const quiet = { stdio: ['ignore', 'pipe', 'ignore'] }
+  for (const line of cuobjdump(['-sass', '-arch', arch, '-fun', functions.join(',')], quiet).split('\n')) {
     const named = /^\s+Function : (\S+)/.exec(line)
     if (named) current = counts.get(named[1])
     const word = /^\s+\/\*[0-9a-f]{4,}\*\/\s+(?:@!?U?P\w+ )?\s*([A-Z0-9]+)/.exec(line)?.[1]
@@ -90,7 +92,9 @@ function instructions(arch, functions, wanted) {
 const usage = resourceUsage()
 if (usage.length === 0) stop(`no kernels in ${binary}`)
 const names = [...new Set(usage.map((entry) => entry.mangled))]
-const demangled = tool('c++filt', [], names.join('\n')).trimEnd().split('\n')
+const demangled = tool('c++filt', [], { input: names.join('\n') })
+  .trimEnd()
+  .split('\n')
 const nameOf = new Map(names.map((name, i) => [name, readable(name, demangled[i])]))
 const archs = [...new Set(usage.map((entry) => entry.arch))]
 const kernels = new Map() // name -> arch -> registers
