@@ -118,7 +118,7 @@ DeviceInfo device_info(int device) {
   cudaSetDevice(before);
   check(error, "memory of CUDA device " + std::to_string(device));
   DeviceInfo info{};
-  std::snprintf(info.name, sizeof info.name, "%s", properties.name);
+  std::snprintf(info.name, sizeof info.name, "%.127s", properties.name);
   info.compute_capability = static_cast<std::uint32_t>(properties.major * 10 + properties.minor);
   info.multiprocessors = static_cast<std::uint32_t>(properties.multiProcessorCount);
   info.memory = all_bytes;

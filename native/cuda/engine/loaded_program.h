@@ -1,0 +1,53 @@
+// A plan on a device: the gradient in the attack's precision, the forward in float32 accuracy, and the buffers of attacks that have ended,
+// kept for the next.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "../../core/program/program.h"
+#include "attack_buffers.h"
+#include "instance.h"
+
+namespace signstep::engine {
+
+class LoadedProgram {
+ public:
+  // Throws PlanError, rt::Failure. batch 0: the largest power of two up to 256 that fits in four fifths of the free memory.
+  LoadedProgram(int device, std::int64_t batch, kernels::Precision precision, const void* plan, std::size_t bytes);
+  ~LoadedProgram();
+
+  const program::Header& header() const { return program_.header; }
+  const program::Program& program() const { return program_; }
+  int device() const { return device_; }
+  std::int64_t batch() const { return batch_; }
+  std::int64_t elements() const;
+  kernels::Precision precision() const { return precision_; }
+  std::uint64_t bytes() const { return gradient_->bytes() + forward_->bytes(); }
+  Instance& gradient() { return *gradient_; }
+  Instance& forward() { return *forward_; }
+  rt::Stream stream() const { return stream_->get(); }
+  rt::Stream copies() const { return copies_->get(); }
+
+  std::unique_ptr<AttackBuffers> take_buffers();
+  void give_back(std::unique_ptr<AttackBuffers> buffers);
+
+  // Whose images lie in the gradient's input; compared by the attacks, which write theirs when it is another's.
+  const void* operand_owner = nullptr;
+
+ private:
+  void load(std::int64_t batch);
+
+  std::vector<std::uint8_t> plan_;
+  program::Program program_;
+  int device_;
+  std::int64_t batch_ = 0;
+  kernels::Precision precision_;
+  std::unique_ptr<OwnedStream> stream_, copies_;
+  std::unique_ptr<Instance> gradient_, forward_;
+  std::vector<std::unique_ptr<AttackBuffers>> spare_;
+};
+
+}  // namespace signstep::engine

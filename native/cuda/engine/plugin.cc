@@ -1,0 +1,196 @@
+// The table of engine.h: arguments in, status out; nothing thrown crosses.
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+
+#include "../../include/signstep/engine.h"
+#include "attack.h"
+#include "loaded_program.h"
+
+struct signstep_program {
+  signstep::engine::LoadedProgram loaded;
+};
+struct signstep_attack {
+  signstep::engine::Attack attack;
+};
+
+namespace signstep::engine {
+namespace {
+
+thread_local std::string last_error;
+
+signstep_status status_of(rt::Failure::Kind kind) {
+  switch (kind) {
+    case rt::Failure::Kind::invalid: return SIGNSTEP_INVALID;
+    case rt::Failure::Kind::unavailable: return SIGNSTEP_UNSUPPORTED;
+    case rt::Failure::Kind::out_of_memory:
+    case rt::Failure::Kind::launch:
+    case rt::Failure::Kind::internal: break;
+  }
+  return SIGNSTEP_INTERNAL;
+}
+
+template <class Body>
+signstep_status guarded(Body&& body) {
+  try {
+    return body();
+  } catch (const rt::Failure& failure) {
+    last_error = failure.message;
+    return status_of(failure.kind);
+  } catch (const program::PlanError& error) {
+    last_error = error.message;
+    return SIGNSTEP_INVALID;
+  } catch (const std::bad_alloc&) {
+    last_error = "out of host memory";
+  } catch (const std::exception& error) {
+    last_error = error.what();
+  }
+  return SIGNSTEP_INTERNAL;
+}
+
+signstep_status refused(const char* message) {
+  last_error = message;
+  return SIGNSTEP_INVALID;
+}
+
+signstep_status done(const auto& body) {
+  return guarded([&] {
+    body();
+    return SIGNSTEP_OK;
+  });
+}
+
+std::int32_t device_count() {
+  const int count = rt::device_count();
+  if (count == 0) last_error = rt::why();
+  return count;
+}
+
+signstep_status device_info(std::int32_t device, signstep_device_info* out) {
+  if (out == nullptr) return refused("info: expected a pointer");
+  return done([&] {
+    const rt::DeviceInfo info = rt::device_info(device);
+    std::memset(out, 0, sizeof *out);
+    static_assert(sizeof out->name == sizeof info.name);
+    std::memcpy(out->name, info.name, sizeof info.name);
+    out->compute_capability = info.compute_capability;
+    out->multiprocessors = info.multiprocessors;
+    out->memory = info.memory;
+    out->free_memory = info.free_memory;
+  });
+}
+
+signstep_status program_load(const signstep_load* load, signstep_program** out) {
+  if (load == nullptr || load->plan == nullptr || out == nullptr) return refused("load, plan and program: expected pointers");
+  if (load->precision > SIGNSTEP_FLOAT32) return refused("precision: expected a signstep_precision");
+  *out = nullptr;
+  return done([&] {
+    if (load->device < 0 || load->device >= rt::device_count())
+      throw rt::Failure{rt::Failure::Kind::unavailable,
+                        "device " + std::to_string(load->device) + ": found " + std::to_string(rt::device_count()) +
+                            (rt::device_count() == 0 ? " (" + rt::why() + ")" : " devices")};
+    *out = new signstep_program{{load->device, load->batch, static_cast<kernels::Precision>(load->precision), load->plan, load->plan_bytes}};
+  });
+}
+
+signstep_status program_info(const signstep_program* program, signstep_program_info* out) {
+  if (program == nullptr || out == nullptr) return refused("program and info: expected pointers");
+  const LoadedProgram& loaded = program->loaded;
+  const program::Header& header = loaded.header();
+  *out = {header.channels, header.height, header.width, header.classes, static_cast<std::uint32_t>(loaded.batch()),
+          static_cast<std::uint32_t>(loaded.precision()), header.targeted, loaded.bytes()};
+  return SIGNSTEP_OK;
+}
+
+void program_free(signstep_program* program) { delete program; }
+
+signstep_status run_forward(signstep_program* program, std::uint32_t count, const float* images, float* logits) {
+  if (program == nullptr || images == nullptr || logits == nullptr) return refused("program, images and logits: expected pointers");
+  return done([&] { forward(program->loaded, count, images, logits); });
+}
+
+signstep_status attack_begin(signstep_program* program, const signstep_images* images, signstep_attack** out) {
+  if (program == nullptr || images == nullptr || out == nullptr) return refused("program, images and attack: expected pointers");
+  *out = nullptr;
+  return done([&] { *out = new signstep_attack{{program->loaded, *images}}; });
+}
+
+signstep_status attack_start(signstep_attack* attack, const signstep_start_rule* rule) {
+  if (attack == nullptr || rule == nullptr) return refused("attack and rule: expected pointers");
+  return done([&] { attack->attack.start(*rule); });
+}
+
+signstep_status attack_steps(signstep_attack* attack, const signstep_step_rule* rule, std::uint32_t steps, signstep_step_results* results,
+                             const volatile std::int32_t* cancel) {
+  if (attack == nullptr || rule == nullptr) return refused("attack and rule: expected pointers");
+  return guarded([&] {
+    if (attack->attack.steps(*rule, steps, results, cancel)) return SIGNSTEP_OK;
+    last_error = "cancelled";
+    return SIGNSTEP_CANCELLED;
+  });
+}
+
+signstep_status attack_score(signstep_attack* attack, float* loss, std::int32_t* predictions, float* logits) {
+  if (attack == nullptr) return refused("attack: expected a pointer");
+  return done([&] { attack->attack.score(loss, predictions, logits); });
+}
+
+signstep_status attack_images(signstep_attack* attack, const std::int32_t* rows, std::uint32_t count, float* images) {
+  if (attack == nullptr || images == nullptr) return refused("attack and images: expected pointers");
+  return done([&] { attack->attack.images(rows, count, images); });
+}
+
+signstep_status attack_best(signstep_attack* attack, float* images, float* loss) {
+  if (attack == nullptr) return refused("attack: expected a pointer");
+  return done([&] { attack->attack.best(images, loss); });
+}
+
+signstep_status attack_gradient(signstep_attack* attack, float* gradient) {
+  if (attack == nullptr || gradient == nullptr) return refused("attack and gradient: expected pointers");
+  return done([&] { attack->attack.gradient(gradient); });
+}
+
+signstep_status attack_keep(signstep_attack* attack, const std::int32_t* rows, std::uint32_t count) {
+  if (attack == nullptr || (rows == nullptr && count > 0)) return refused("attack and rows: expected pointers");
+  return done([&] { attack->attack.keep(rows, count); });
+}
+
+void attack_free(signstep_attack* attack) { delete attack; }
+
+#ifdef SIGNSTEP_SIM
+constexpr const char* kName = "sim";
+#else
+constexpr const char* kName = "cuda";
+#endif
+
+constexpr signstep_engine kEngine = {
+    .struct_size = sizeof(signstep_engine),
+    .abi_version = SIGNSTEP_ENGINE_ABI_VERSION,
+    .name = kName,
+    .version = SIGNSTEP_VERSION,
+    .last_error = [] { return last_error.c_str(); },
+    .device_count = device_count,
+    .device_info = device_info,
+    .program_load = program_load,
+    .program_info = program_info,
+    .program_free = program_free,
+    .forward = run_forward,
+    .attack_begin = attack_begin,
+    .attack_start = attack_start,
+    .attack_steps = attack_steps,
+    .attack_score = attack_score,
+    .attack_images = attack_images,
+    .attack_best = attack_best,
+    .attack_gradient = attack_gradient,
+    .attack_keep = attack_keep,
+    .attack_free = attack_free,
+    .allocated_bytes = rt::allocated_bytes,
+};
+
+}  // namespace
+}  // namespace signstep::engine
+
+extern "C" SIGNSTEP_EXPORT const signstep_engine* signstep_plugin_engine(std::uint32_t abi_version) {
+  return abi_version == SIGNSTEP_ENGINE_ABI_VERSION ? &signstep::engine::kEngine : nullptr;
+}
