@@ -4,6 +4,9 @@
 #include <cstring>
 
 #include "checks.h"
+#include "mbarrier.h"
+#include "tma.h"
+#include "wgmma.h"
 
 namespace signstep::sim {
 
@@ -134,7 +137,7 @@ void thread_main() {
 
 }  // namespace
 
-Block::Block() = default;
+Block::Block() : products(std::make_unique<Products>()) {}
 Block::~Block() = default;
 
 std::uint32_t Block::draw() {
@@ -179,6 +182,8 @@ bool Block::run(uint3 at) {
   current_warp = 0;
   random = seed * 0x9E3779B97F4A7C15u ^ (std::uint64_t{at.z} << 42) ^ (std::uint64_t{at.y} << 21) ^ at.x;
   barrier.fill({});
+  mbarriers.clear();
+  if (products->used) *products = {};
   for (std::uint32_t w = 0; w < warps; ++w) {
     warp[w] = {};
     warp[w].live = warp[w].runnable = w * 32 + 32 <= threads ? ~0u : (1u << (threads % 32)) - 1;
@@ -201,6 +206,7 @@ bool Block::run(uint3 at) {
   main = {};
   switch_context(main, current->context);
   current = nullptr;
+  if (checks != nullptr) checks->end_block(*this);
   return failure.empty();
 }
 
@@ -248,14 +254,16 @@ void meet(std::uint32_t mask, void* operands, Perform perform, const char* what,
     return;
   }
   group->mask = 0;
-  if (perform != nullptr) perform(warp.operands.data(), mask);
+  perform(warp.operands.data(), mask);
+  if (checking && mask == ~0u) self.block->checks->warp_met(self.warp);
   warp.runnable |= mask;
 }
 
 namespace {
 
 // Counts one arrival; true: it was the last, and the barrier has been released.
-bool arrive(Block& block, int id, std::uint32_t threads, const char* what, Place place) {
+bool arrive(Block& block, int id, std::uint32_t threads, bool waits, Place place) {
+  const char* what = !waits ? "bar.arrive" : threads == 0 ? "__syncthreads" : "bar.sync";
   if (id < 0 || id > 15) fail(std::string(what) + ": barrier " + std::to_string(id) + " does not exist (0-15)");
   if (threads != 0 && (threads % 32 != 0 || threads > block.threads)) {
     fail(std::string(what) + " " + std::to_string(id) + ": " + std::to_string(threads) + " threads is not a multiple of 32 within the block");
@@ -272,7 +280,7 @@ bool arrive(Block& block, int id, std::uint32_t threads, const char* what, Place
     fail(std::string(what) + " in line " + std::to_string(place.line()) + " while other threads wait in line " + std::to_string(barrier.line) +
          ": divergent");
   }
-  if (block.checks != nullptr) block.checks->barrier_arrived(*current, id);
+  if (block.checks != nullptr) block.checks->barrier_arrived(*current, id, waits);
   ++barrier.arrived;
   if (barrier.arrived < (threads == 0 ? block.live : threads)) return false;
   if (block.checks != nullptr) block.checks->barrier_completed(block, id);
@@ -282,15 +290,14 @@ bool arrive(Block& block, int id, std::uint32_t threads, const char* what, Place
 
 }  // namespace
 
-void barrier_wait(int id, std::uint32_t threads, const char* what, Place place) {
+void barrier_wait(int id, std::uint32_t threads, Place place) {
   Thread& self = *current;
   Block& block = *self.block;
-  if (block.checks != nullptr) block.checks->barrier_waits(self, id);
-  if (arrive(block, id, threads, what, place)) return;
+  if (arrive(block, id, threads, true, place)) return;
   block.barrier[static_cast<std::size_t>(id)].waiting[self.warp] |= 1u << self.lane;
-  wait_here({what, id, place});
+  wait_here({threads == 0 ? "__syncthreads" : "bar.sync", threads == 0 ? -1 : id, place});
 }
 
-void barrier_arrive(int id, std::uint32_t threads, Place place) { arrive(*current->block, id, threads, "bar.arrive", place); }
+void barrier_arrive(int id, std::uint32_t threads, Place place) { arrive(*current->block, id, threads, false, place); }
 
 }  // namespace signstep::sim

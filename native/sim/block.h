@@ -20,7 +20,9 @@ namespace signstep::sim {
 using Place = std::source_location;  // where in the kernel a waiting thread stands
 
 struct Block;
-struct Checks;  // what is only kept while checking: checks.h
+struct Checks;    // what is only kept while checking: checks.h
+struct MbarrierState;  // mbarrier.h
+struct Products;  // wgmma.h
 
 // What a thread waits for, in words for the report of a deadlock.
 struct Wait {
@@ -85,6 +87,8 @@ struct Block {
   std::size_t shared_bytes = 0;
   std::string failure;  // empty: none
   std::unique_ptr<Checks> checks;  // null: not checking
+  std::vector<MbarrierState> mbarriers;
+  std::unique_ptr<Products> products;
   Context main;
 
   Block();
@@ -127,7 +131,7 @@ inline void wake(Block& block, std::uint32_t warp, std::uint32_t lanes) { block.
 void meet(std::uint32_t mask, void* operands, Perform perform, const char* what, Place place);
 
 // bar.sync and bar.arrive. threads 0: all that have not returned (__syncthreads).
-void barrier_wait(int id, std::uint32_t threads, const char* what, Place place);
+void barrier_wait(int id, std::uint32_t threads, Place place);
 void barrier_arrive(int id, std::uint32_t threads, Place place);
 
 }  // namespace signstep::sim

@@ -7,10 +7,13 @@
 #include "block.h"
 #include "kernel_launch.h"
 #include "matrix.h"
+#include "mbarrier.h"
 #include "numbers.h"
 #include "shared.h"
+#include "tma.h"
 #include "vector_types.h"
 #include "warp.h"
+#include "wgmma.h"
 
 #define __global__
 #define __device__

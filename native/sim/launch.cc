@@ -5,9 +5,13 @@
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "../cuda/engine/runtime.h"
+#include "checks.h"
 #include "schedule.h"
+#include "statistics.h"
+#include "tma.h"
 
 #if defined(__linux__)
 #include <sched.h>
@@ -37,6 +41,13 @@ struct Grid {
   bool out_of_memory = false;
 
   void take_part(Block& block) {
+    run_blocks(block);
+    if (!check || block.checks == nullptr) return;
+    const std::lock_guard lock(mutex);
+    add_statistics(call.name, std::exchange(block.checks->banks.statistics, {}));
+  }
+
+  void run_blocks(Block& block) {
     try {
       block.prepare_for(call, seed, check);
     } catch (const rt::Failure& error) {

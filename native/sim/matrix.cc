@@ -3,6 +3,9 @@
 #include <bit>
 #include <cstring>
 
+#include "checks.h"
+#include "tma.h"
+
 namespace signstep::sim {
 namespace {
 
@@ -11,10 +14,22 @@ struct LoadOperand {
   const void* row;
 };
 
+void count_conflicts(void* const* operands, std::size_t matrices) {
+  const Block& block = *current->block;
+  for (std::size_t j = 0; j < matrices; ++j) {
+    std::size_t offsets[8];
+    for (std::size_t i = 0; i < 8; ++i) {
+      offsets[i] = static_cast<std::size_t>(static_cast<const std::byte*>(static_cast<const LoadOperand*>(operands[8 * j + i])->row) - block.shared);
+    }
+    block.checks->banks.rows(offsets);
+  }
+}
+
 // Matrix j, row i comes from the address of lane 8j+i; lane l receives of each matrix the elements (l/4, 2(l%4)) and (l/4, 2(l%4)+1), or
 // of its transpose.
 template <int matrices, bool transposed>
 void perform_load(void* const* operands, std::uint32_t) {
+  if (checking) count_conflicts(operands, matrices);
   std::uint16_t rows[matrices][8][8];
   for (std::size_t j = 0; j < matrices; ++j) {
     for (std::size_t i = 0; i < 8; ++i) std::memcpy(rows[j][i], static_cast<const LoadOperand*>(operands[8 * j + i])->row, 16);
@@ -38,22 +53,22 @@ struct MultiplyOperand {
 
 using Row = float __attribute__((vector_size(32)));  // the 8 columns of B and D
 
-template <Product product>
+template <Elements elements>
 float element(std::uint32_t word, std::size_t half) {
-  if constexpr (product == Product::tf32) {
+  if constexpr (elements == Elements::tf32) {
     return std::bit_cast<float>(word & 0xFFFFE000u);  // the hardware reads 19 bits
   } else {
     const auto bits = static_cast<std::uint16_t>(half == 0 ? word : word >> 16);
-    return product == Product::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
+    return elements == Elements::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
   }
 }
 
 // Fragments as in the PTX manual, m16n8k16 and m16n8k8 (tf32); g = lane / 4, t = lane % 4, `pack` elements in a register:
 //   A: register 0: row g, columns pack*t..; 1: row g + 8; 2 and 3: the same rows, columns + 4*pack
 //   B: register 0: rows pack*t.., column g; 1: rows + 4*pack          D: rows g, g + 8, columns 2t, 2t + 1
-template <Product product>
+template <Elements elements>
 void perform_multiply(void* const* operands, std::uint32_t) {
-  constexpr std::size_t pack = product == Product::tf32 ? 1 : 2;
+  constexpr std::size_t pack = elements == Elements::tf32 ? 1 : 2;
   constexpr std::size_t depth = 8 * pack;
   float a[16][depth];
   Row b[depth], d[16];
@@ -61,8 +76,8 @@ void perform_multiply(void* const* operands, std::uint32_t) {
     const auto& own = *static_cast<const MultiplyOperand*>(operands[lane]);
     const std::size_t g = lane / 4, t = lane % 4;
     for (std::size_t e = 0; e < pack; ++e) {
-      for (std::size_t r = 0; r < 4; ++r) a[g + r % 2 * 8][pack * t + r / 2 * 4 * pack + e] = element<product>(own.a[r], e);
-      for (std::size_t r = 0; r < 2; ++r) b[pack * t + r * 4 * pack + e][g] = element<product>(own.b[r], e);
+      for (std::size_t r = 0; r < 4; ++r) a[g + r % 2 * 8][pack * t + r / 2 * 4 * pack + e] = element<elements>(own.a[r], e);
+      for (std::size_t r = 0; r < 2; ++r) b[pack * t + r * 4 * pack + e][g] = element<elements>(own.b[r], e);
     }
     for (std::size_t e = 0; e < 4; ++e) d[g + e / 2 * 8][2 * t + e % 2] = own.d[e];
   }
@@ -82,17 +97,19 @@ void perform_multiply(void* const* operands, std::uint32_t) {
 
 void load_matrices(std::uint32_t* registers, int matrices, bool transposed, const void* row, Place place) {
   LoadOperand operand{registers, row};
-  if (checking && current->lane < static_cast<std::uint32_t>(8 * matrices)) check_shared(row, 16, 16, Access::read);
+  if (checking && current->lane < static_cast<std::uint32_t>(8 * matrices)) {
+    current->block->checks->races.read(shared_offset(row, 16, 16), 16, current->number);
+  }
   const Perform perform = matrices == 4 ? (transposed ? perform_load<4, true> : perform_load<4, false>)
                                         : (transposed ? perform_load<2, true> : perform_load<2, false>);
   meet(~0u, &operand, perform, "ldmatrix", place);
 }
 
-void multiply(Product product, float* d, const std::uint32_t* a, const std::uint32_t* b, Place place) {
+void multiply(Elements elements, float* d, const std::uint32_t* a, const std::uint32_t* b, Place place) {
   MultiplyOperand operand{d, a, b};
-  const Perform perform = product == Product::bf16  ? perform_multiply<Product::bf16>
-                          : product == Product::f16 ? perform_multiply<Product::f16>
-                                                    : perform_multiply<Product::tf32>;
+  const Perform perform = elements == Elements::bf16  ? perform_multiply<Elements::bf16>
+                          : elements == Elements::f16 ? perform_multiply<Elements::f16>
+                                                    : perform_multiply<Elements::tf32>;
   meet(~0u, &operand, perform, "mma.sync", place);
 }
 

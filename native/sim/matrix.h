@@ -12,8 +12,8 @@ namespace signstep::sim {
 // Loads `matrices` 8x8 matrices of 16-bit elements; lane 8j+i gives the address of row i of matrix j.
 void load_matrices(std::uint32_t* registers, int matrices, bool transposed, const void* row, Place place);
 
-enum class Product { bf16, f16, tf32 };
-void multiply(Product product, float* d, const std::uint32_t* a, const std::uint32_t* b, Place place);
+enum class Elements { bf16, f16, tf32 };
+void multiply(Elements elements, float* d, const std::uint32_t* a, const std::uint32_t* b, Place place);
 
 }  // namespace signstep::sim
 
@@ -39,11 +39,11 @@ inline void ldmatrix_x2_trans(std::uint32_t (&r)[2], Shared<T> row, sim::Place p
 template <class T>
 inline void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], sim::Place place = sim::Place::current()) {
   static_assert(std::is_same_v<T, bf16> || std::is_same_v<T, f16>);
-  sim::multiply(std::is_same_v<T, bf16> ? sim::Product::bf16 : sim::Product::f16, d, a, b, place);
+  sim::multiply(std::is_same_v<T, bf16> ? sim::Elements::bf16 : sim::Elements::f16, d, a, b, place);
 }
 inline void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
                              sim::Place place = sim::Place::current()) {
-  sim::multiply(sim::Product::tf32, d, a, b, place);
+  sim::multiply(sim::Elements::tf32, d, a, b, place);
 }
 
 }  // namespace signstep::device

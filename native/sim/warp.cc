@@ -1,5 +1,8 @@
 #include "warp.h"
 
+#include "checks.h"
+#include "tma.h"
+
 namespace signstep::sim {
 
 void perform_vote(void* const* operands, std::uint32_t lanes) {
@@ -12,7 +15,9 @@ void perform_vote(void* const* operands, std::uint32_t lanes) {
 }
 
 namespace {
-void perform_synchronize(void* const*, std::uint32_t) {}
+void perform_synchronize(void* const*, std::uint32_t) {
+  if (checking) current->block->checks->clocks.warp_synchronized(current->warp);
+}
 }  // namespace
 
 void synchronize_warp(std::uint32_t mask, Place place) { meet(mask, nullptr, perform_synchronize, "__syncwarp", place); }

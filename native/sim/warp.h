@@ -44,9 +44,9 @@ void synchronize_warp(std::uint32_t mask, Place place);
 namespace signstep::device {
 
 inline void __syncwarp(unsigned mask = ~0u, sim::Place place = sim::Place::current()) { sim::synchronize_warp(mask, place); }
-inline void __syncthreads(sim::Place place = sim::Place::current()) { sim::barrier_wait(0, 0, "__syncthreads", place); }
+inline void __syncthreads(sim::Place place = sim::Place::current()) { sim::barrier_wait(0, 0, place); }
 inline void barrier_sync(int id, int threads, sim::Place place = sim::Place::current()) {
-  sim::barrier_wait(id, static_cast<std::uint32_t>(threads), "bar.sync", place);
+  sim::barrier_wait(id, static_cast<std::uint32_t>(threads), place);
 }
 inline void barrier_arrive(int id, int threads, sim::Place place = sim::Place::current()) {
   sim::barrier_arrive(id, static_cast<std::uint32_t>(threads), place);
