@@ -13,6 +13,9 @@ export {
 } from './errors/index.js'
 export * from './evaluate/index.js'
 export {
+  compile,
+  type Device,
+  type DeviceOptions,
   type GradientOptions,
   type GradientSummary,
   gradient,
@@ -21,6 +24,8 @@ export {
   loadModel,
   Model,
   type ModelOptions,
+  type PlanFileOptions,
+  type PlanFileSummary,
   presets,
   renderInspect,
 } from './model/index.js'

@@ -1,4 +1,11 @@
-import { type AttackState, lossOfLogits, type PerSample, type Program, predictionsOf } from '../backend/index.js'
+import {
+  type AttackState,
+  lossOfLogits,
+  type PerSample,
+  type Program,
+  predictionsOf,
+  type StepRule,
+} from '../backend/index.js'
 import { DataError, throwIfAborted } from '../errors/index.js'
 import type { Model } from '../model/index.js'
 import { loadNative } from '../native/index.js'
@@ -216,10 +223,16 @@ class BatchAttack {
     })
     try {
       await state.start(definition.start(this.sizes(plan.eps, active), restart, options))
+      const ruleFor = (samples: Int32Array): StepRule =>
+        definition.rule(this.sizes(plan.eps, samples), this.sizes(plan.alpha, samples), direction, options)
+      const remember = options.iterate === 'best'
+      // Where no one looks between the steps a device may run them as one.
+      const ahead =
+        !earlyStop && options.onProgress === undefined
+          ? await state.steps(ruleFor(active), plan.steps, { signal, remember })
+          : undefined
       for (let step = 0; step < plan.steps; step++) {
-        const rule = definition.rule(this.sizes(plan.eps, active), this.sizes(plan.alpha, active), direction, options)
-        const remember = options.iterate === 'best'
-        const found = await state.step(rule, { signal, hold: earlyStop, remember })
+        const found = ahead?.[step] ?? (await state.step(ruleFor(active), { signal, hold: earlyStop, remember }))
         this.result.gradientCalls += active.length
         this.result.nanGradients += found.nanGradients.reduce((a, b) => a + b, 0)
         this.result.zeroGradients += found.zeroGradients.reduce((a, b) => a + b, 0)

@@ -11,6 +11,8 @@ export interface Backend {
   readonly name: 'cpu' | 'cuda' | 'sim'
   /** One line for `signstep info` and the report: runtime, version, threads. */
   readonly description: string
+  /** What a reader of results should know of the device: a batch that had to be halved. Grows with the programs. */
+  readonly notes: readonly string[]
   /** Makes a joint graph runnable. Costly parts (weights on the device, sessions) may wait for the first call that needs them. */
   compile(graphs: ProgramGraphs, options: CompileOptions): Promise<Program>
   /** Ends after the work under way. Programs of a closed backend reject every call. */
@@ -118,6 +120,8 @@ export interface AttackState {
   start(rule: StartRule): Promise<void>
   /** One gradient at the current iterate, then the rule. */
   step(rule: StepRule, options?: StepOptions): Promise<StepResult>
+  /** `count` such steps with no look between them: one launch where the device can. */
+  steps(rule: StepRule, count: number, options?: StepOptions): Promise<StepResult[]>
   /** Loss and predictions of the current iterate, by a forward pass alone. */
   score(signal?: AbortSignal): Promise<Scores>
   /** The current iterate [n,C,H,W], or only these rows of it; a copy. */

@@ -14,10 +14,10 @@ export interface OptionEntry {
   readonly choices?: readonly string[]
 }
 
-export type CommandName = 'attack' | 'evaluate' | 'gradient' | 'inspect' | 'info'
+export type CommandName = 'attack' | 'evaluate' | 'gradient' | 'compile' | 'inspect' | 'info'
 
 const runs = ['attack', 'evaluate'] as const
-const models = ['attack', 'evaluate', 'gradient'] as const
+const models = ['attack', 'evaluate', 'gradient', 'compile'] as const
 const losses = ['cross-entropy', 'margin', 'dlr'] as const
 
 export const optionTable: readonly OptionEntry[] = [
@@ -117,7 +117,7 @@ export const optionTable: readonly OptionEntry[] = [
   {
     flags: '--input-size <HxW>',
     help: 'fixes a dynamic height and width: 224 or 224x320',
-    commands: ['attack', 'evaluate', 'gradient', 'inspect'],
+    commands: ['attack', 'evaluate', 'gradient', 'compile', 'inspect'],
     parse: size('--input-size'),
   },
   {
@@ -134,7 +134,19 @@ export const optionTable: readonly OptionEntry[] = [
     parse: positiveInteger('--limit'),
   },
   { flags: '--batch <n>', help: 'images a pass, or auto', commands: runs, parse: batchSize, default: 'auto' },
-  { flags: '--device <name>', help: 'auto or cpu', commands: runs, choices: ['auto', 'cpu'], default: 'auto' },
+  {
+    flags: '--device <name>',
+    help: 'auto, cpu, cuda, cuda:1 … or sim; auto takes a GPU where there is one and our kernels cover the model',
+    commands: runs,
+    parse: device,
+    default: 'auto',
+  },
+  {
+    flags: '--precision <name>',
+    help: 'of the passes of an attack on cuda and sim (default bf16); what is reported is scored in float32 accuracy',
+    commands: runs,
+    choices: ['bf16', 'fp16', 'float32'],
+  },
   {
     flags: '--threads <n>',
     help: 'processor threads (default: all cores)',
@@ -151,6 +163,7 @@ export const optionTable: readonly OptionEntry[] = [
   { flags: '--save-adversarial', help: 'write adversarial/<attack>-<eps>.npz', commands: ['evaluate'] },
   { flags: '--out <folder>', help: 'where result.json, samples.csv, metrics.jsonl and report.html go', commands: runs },
   { flags: '-o, --output <file>', help: 'the ONNX file to write', commands: ['gradient'], required: true },
+  { flags: '-o, --output <file>', help: 'the plan file to write', commands: ['compile'], required: true },
   {
     flags: '--parameters [regex]',
     help: 'gradients of the mean loss for initialisers (whose name matches) as well',
@@ -161,11 +174,12 @@ export const optionTable: readonly OptionEntry[] = [
     help: 'a second input `targets`; the loss is that of a targeted attack',
     commands: ['gradient'],
   },
+  { flags: '--targeted', help: 'the loss is that of a targeted attack', commands: ['compile'] },
   { flags: '--quiet', help: 'no progress', commands: runs },
   {
     flags: '--json',
     help: 'the result as JSON on stdout, nothing else',
-    commands: ['attack', 'evaluate', 'inspect', 'info'],
+    commands: ['attack', 'evaluate', 'compile', 'inspect', 'info'],
   },
 ]
 
@@ -211,6 +225,11 @@ function size(option: string) {
 function resizeTo(text: string): number | [number, number] {
   const [height, width] = size('--resize')(text)
   return text.includes('x') ? [height, width] : height
+}
+
+function device(text: string): string {
+  if (text === 'auto' || text === 'cpu' || /^(sim|cuda(:\d{1,3})?)$/.test(text)) return text
+  throw invalid('--device', 'auto, cpu, cuda, cuda:1 … or sim', text)
 }
 
 function batchSize(text: string): number | 'auto' {

@@ -42,6 +42,16 @@ export const commandTable: readonly CommandEntry[] = [
     load: async () => (await import('./commands/gradient.js')).gradientCommand,
   },
   {
+    name: 'compile',
+    summary: 'write program and weights to a plan file, which C programs run on a GPU without Node',
+    takesModel: true,
+    examples: [
+      'signstep compile vit.onnx --preprocess imagenet -o vit.plan',
+      'signstep compile vit.onnx --preprocess imagenet --loss margin --targeted -o vit-margin.plan',
+    ],
+    load: async () => (await import('./commands/compile.js')).compileCommand,
+  },
+  {
     name: 'inspect',
     summary: 'what a model is: blocks, FLOPs, parameters, memory',
     takesModel: true,

@@ -28,11 +28,12 @@ export async function runEvaluation(path: string, options: RunOptions): Promise<
   const interrupt = interruptible()
   const { signal } = interrupt
   const batch = options.batch === 'auto' ? undefined : options.batch
-  const { preprocess, mean, std, scale, channelOrder, inputSize, device, threads } = options
+  const { preprocess, mean, std, scale, channelOrder, inputSize, device, precision, threads } = options
   await using model = await loadModel(
     path,
-    given({ preprocess, mean, std, scale, channelOrder, inputSize, device, threads, batch }),
+    given({ preprocess, mean, std, scale, channelOrder, inputSize, device, precision, threads, batch }),
   )
+  if (model.deviceNote !== undefined && !options.quiet) process.stderr.write(`signstep: ${model.deviceNote}\n`)
   const { resize, crop, limit } = options
   const dataset = await openDataset(options.data, { resize, crop, limit, imageShape: model.imageShape })
   const folder =

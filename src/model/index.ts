@@ -1,4 +1,6 @@
 export { type InspectResult, renderInspect } from '../inspect/index.js'
+export type { Device, DeviceOptions } from './choose-device.js'
+export { compile, type PlanFileOptions, type PlanFileSummary } from './compile.js'
 export { type GradientOptions, type GradientSummary, gradient } from './gradient.js'
 export { inspect } from './inspect.js'
 export { loadModel, Model, type ModelOptions } from './model.js'

@@ -1,26 +1,24 @@
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { forwardGraph, jointGraph, type LossName, type Preprocess } from '../autodiff/index.js'
-import { type Backend, ortBackend, type Program, predictionsOf } from '../backend/index.js'
+import { type Backend, type Program, predictionsOf } from '../backend/index.js'
 import { checkWhole, DataError, ModelError, RuntimeError, refuseUnknownOptions } from '../errors/index.js'
 import { canonicalise, cost, type Graph } from '../graph/index.js'
 import { type InspectResult, inspectModel } from '../inspect/index.js'
 import type { OnnxModel } from '../onnx/index.js'
+import { checkDevice, chooseDevice, type DeviceOptions } from './choose-device.js'
+import { hashOf } from './hash-of.js'
 import { type PreprocessOptions, preprocessOptions, resolvePreprocess } from './preprocess.js'
 import { readGraph } from './read-graph.js'
 import { verifyRebatched } from './verify-rebatched.js'
 
-export interface ModelOptions extends PreprocessOptions {
+export interface ModelOptions extends PreprocessOptions, DeviceOptions {
   /** Height and width, for a model that leaves them open. */
   readonly inputSize?: readonly [number, number]
-  readonly device?: 'auto' | 'cpu'
-  /** Processor threads. Default: all cores the process may use. */
-  readonly threads?: number
-  /** Images a pass. Default: what 512 MiB of activations allow, at most 128. */
+  /** Images a pass. Default: what 512 MiB of activations allow, at most 128; on a GPU what its free memory allows, at most 256. */
   readonly batch?: number
 }
 
-const OPTIONS = [...preprocessOptions, 'inputSize', 'device', 'threads', 'batch']
+const OPTIONS = [...preprocessOptions, 'inputSize', 'device', 'precision', 'threads', 'batch']
 
 /** Activations that a backward pass keeps, for the automatic batch size. */
 const ACTIVATION_BUDGET = 512 * 2 ** 20
@@ -30,23 +28,20 @@ const LARGEST_BATCH = 128
  * Reads an ONNX image classifier and makes it ready to run and to attack.
  *
  * @param path an ONNX file, opset 7 or later, one image input [N,C,H,W], logits [N,classes]
- * @throws ModelError where the file cannot be read or is no such model, OptionError for options, RuntimeError where ONNX Runtime is missing
+ * @throws ModelError where the file cannot be read or is no such model, or where the device that was asked for has no kernel for it;
+ * OptionError for options; RuntimeError where ONNX Runtime is missing or the device cannot be had
  */
 export async function loadModel(path: string, options: ModelOptions = {}): Promise<Model> {
   refuseUnknownOptions(options, OPTIONS, 'loadModel')
   checkWhole(options.threads, 1, 'threads')
   checkWhole(options.batch, 1, 'batch')
-  const { device = 'auto' } = options
-  if (device !== 'auto' && device !== 'cpu')
-    throw new RuntimeError('DEVICE_UNAVAILABLE', 'no such device here', {
-      subject: String(device),
-      expected: 'auto or cpu',
-    })
+  checkDevice(options)
   const { onnx, imported } = await readGraph(path, options)
   const [, channels] = imported.graph.inputs[0].shape as number[]
   const preprocess = resolvePreprocess(options, channels)
-  const backend = ortBackend({ threads: options.threads })
   const graph = canonicalise(imported.graph, { keepParameters: false })
+  const { backend, note } = await chooseDevice(graph, preprocess, options)
+  const notes = [...imported.notes]
   const model = new Model({
     file: path,
     sha256: await hashOf(path),
@@ -55,23 +50,19 @@ export async function loadModel(path: string, options: ModelOptions = {}): Promi
     graph,
     preprocess,
     backend,
-    threads: backend.threads,
-    notes: imported.notes,
+    deviceNote: note,
+    threads: options.threads ?? availableParallelism(),
+    notes,
     batch: options.batch,
   })
   try {
-    await verifyRebatched(model, onnx, imported)
+    await model.fitBatch()
+    await verifyRebatched(model, onnx, imported, notes)
   } catch (error) {
     await model.dispose()
     throw error
   }
   return model
-}
-
-async function hashOf(path: string): Promise<string> {
-  const hash = createHash('sha256')
-  for await (const chunk of createReadStream(path)) hash.update(chunk as Buffer)
-  return hash.digest('hex')
 }
 
 interface Parts {
@@ -82,6 +73,7 @@ interface Parts {
   readonly graph: Graph
   readonly preprocess: Preprocess
   readonly backend: Backend
+  readonly deviceNote: string | undefined
   readonly threads: number
   readonly notes: readonly string[]
   readonly batch: number | undefined
@@ -95,14 +87,13 @@ export class Model {
   readonly imageShape: readonly [number, number, number]
   readonly classes: number
   readonly preprocess: Preprocess
-  /** What a reader of results should know: a batch that was made free, a softmax at the end. */
-  readonly notes: readonly string[]
   readonly backend: Backend
+  /** What `device: 'auto'` chose, and why. Undefined where the device was named. */
+  readonly deviceNote: string | undefined
   readonly threads: number
-  /** Images a pass. */
-  readonly batch: number
   private readonly parts: Parts
   private readonly programs = new Map<string, Promise<Program>>()
+  private images: number
   private disposed = false
 
   constructor(parts: Parts) {
@@ -114,10 +105,28 @@ export class Model {
     this.imageShape = input.shape.slice(1) as unknown as [number, number, number]
     this.classes = logits.shape[1] as number
     this.preprocess = parts.preprocess
-    this.notes = parts.notes
     this.backend = parts.backend
+    this.deviceNote = parts.deviceNote
     this.threads = parts.threads
-    this.batch = parts.batch ?? automaticBatch(parts.graph)
+    this.images = parts.batch ?? automaticBatch(parts.graph)
+  }
+
+  /** What a reader of results should know: a batch that was made free, a softmax at the end, a batch that had to be halved. */
+  get notes(): readonly string[] {
+    return [...this.parts.notes, ...this.backend.notes]
+  }
+
+  /** Images a pass. */
+  get batch(): number {
+    return this.images
+  }
+
+  /** On a GPU the batch follows from its free memory once the program is there: so that is loaded first. */
+  async fitBatch(): Promise<void> {
+    if (this.backend.name === 'cpu') return
+    if (this.backend.name === 'cuda' && this.parts.batch === undefined) this.images = 0
+    const program = await this.program({ loss: 'cross-entropy', targeted: false })
+    this.images = program.batch
   }
 
   /**
@@ -149,8 +158,8 @@ export class Model {
       })
     const program = await this.program({ loss: 'cross-entropy', targeted: false })
     const out = new Float32Array(count * this.classes)
-    for (let from = 0; from < count; from += this.batch) {
-      const to = Math.min(count, from + this.batch)
+    for (let from = 0; from < count; from += program.batch) {
+      const to = Math.min(count, from + program.batch)
       out.set(await program.forward(images.slice(from * per, to * per), to - from, signal), from * this.classes)
     }
     return out
@@ -172,6 +181,8 @@ export class Model {
     if (program === undefined) {
       program = this.compile(loss, targeted)
       this.programs.set(key, program)
+      // Memory that another program took may be free the next time.
+      program.catch(() => this.programs.delete(key))
     }
     return program
   }

@@ -1,3 +1,5 @@
+import type { EngineBinding } from './engine-binding.js'
+
 /**
  * The addon's kernels. Images are [n, per] float32, row-major; per-sample vectors [n]. All calls are synchronous and use the addon's
  * thread pool: the attack loop calls them from its worker thread. Same bits on every instruction set and thread count. Exact
@@ -70,7 +72,7 @@ export interface Kernels {
   threads(): number
 }
 
-export interface Binding extends Kernels {
+export interface Binding extends Kernels, EngineBinding {
   version(): string
   /** 'avx512' | 'avx2' | 'neon' | 'scalar': what the running processor was given. */
   instructionSet(): string

@@ -1,11 +1,10 @@
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { SignstepError } from '../errors/index.js'
 import type { Tensor } from '../tensor/index.js'
 import { encodePieces } from './encode.js'
 import type { OnnxGraph, OnnxModel } from './model.js'
 import type { TensorProto } from './schema.js'
 import { protoOf } from './tensors.js'
+import { writeWhole } from './write-whole.js'
 
 export interface WriteOptions {
   /** Weights of more bytes than this in all go to `<file>.data` beside the model; 1.8 GB, as protobuf ends at 2 GB. */
@@ -31,19 +30,7 @@ export async function writeModel(path: string, model: OnnxModel, options: WriteO
   // The data first: a model must never be seen without them.
   if (isLarge) files.unshift({ path: dataPath, chunks: external.chunks })
 
-  const temporary = (target: string): string => `${target}.${process.pid}.tmp`
-  try {
-    for (const { path, chunks } of files) await writeDurably(temporary(path), chunks)
-    for (const { path } of files) await rename(temporary(path), path)
-  } catch (cause) {
-    await Promise.all(files.map(({ path }) => rm(temporary(path), { force: true }).catch(() => undefined)))
-    throw new SignstepError('OUTPUT_FAILED', 'the model cannot be written', {
-      subject: path,
-      found: cause instanceof Error ? cause.message : String(cause),
-      cure: 'Check that the folder exists, can be written to and has room.',
-      cause,
-    })
-  }
+  await writeWhole(files, 'the model')
 }
 
 class ExternalTensors {
@@ -70,24 +57,6 @@ class ExternalTensors {
   private append(bytes: Uint8Array): void {
     this.chunks.push(bytes)
     this.length += bytes.length
-  }
-}
-
-async function writeDurably(path: string, chunks: readonly Uint8Array[]): Promise<void> {
-  const file: FileHandle = await open(path, 'w')
-  try {
-    for (const chunk of chunks) await writeAll(file, chunk)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-}
-
-/** One write takes at most 2^31 - 1 bytes and may take fewer than asked. */
-async function writeAll(file: FileHandle, bytes: Uint8Array): Promise<void> {
-  for (let done = 0; done < bytes.length; ) {
-    const { bytesWritten } = await file.write(bytes, done, Math.min(1 << 28, bytes.length - done))
-    done += bytesWritten
   }
 }
 

@@ -4,7 +4,17 @@ import { availableParallelism } from 'node:os'
 import { RuntimeError } from '../../errors/index.js'
 import { exportModel, type Graph } from '../../graph/index.js'
 import { encodeModel } from '../../onnx/index.js'
-import type { AttackBatch, AttackState, Backend, CompileOptions, Program, ProgramGraphs } from '../program.js'
+import type {
+  AttackBatch,
+  AttackState,
+  Backend,
+  CompileOptions,
+  Program,
+  ProgramGraphs,
+  StepOptions,
+  StepResult,
+  StepRule,
+} from '../program.js'
 import { Client } from './client.js'
 import { forRuntime } from './rewrite.js'
 
@@ -22,6 +32,7 @@ export function ortBackend({
   return {
     name: 'cpu',
     threads,
+    notes: [],
     description: `ONNX Runtime ${version} on the CPU, ${threads} thread${threads === 1 ? '' : 's'}`,
     async compile(graphs, options) {
       return new OrtProgram(client, graphs, options)
@@ -107,13 +118,22 @@ class OrtProgram implements Program {
   private stateHandle(state: number, initial: number): AttackState {
     const { client } = this
     let count = initial
+    const step = async (
+      rule: StepRule,
+      { signal, hold = false, remember = false }: StepOptions = {},
+    ): Promise<StepResult> =>
+      client.call('step', { state, session: await this.session('gradient'), rule, hold, remember }, { signal })
     return {
       get count() {
         return count
       },
       start: async (rule) => client.call('start', { state, rule }),
-      step: async (rule, { signal, hold = false, remember = false } = {}) =>
-        client.call('step', { state, session: await this.session('gradient'), rule, hold, remember }, { signal }),
+      step,
+      steps: async (rule, times, options) => {
+        const results: StepResult[] = []
+        for (let i = 0; i < times; i++) results.push(await step(rule, options))
+        return results
+      },
       score: async (signal) => client.call('score', { state, session: await this.session('forward') }, { signal }),
       images: async (rows) => client.call('images', { state, rows }),
       best: async () => client.call('best', { state }),

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism, cpus, totalmem } from 'node:os'
-import { loadNative, nativePath } from '../../native/index.js'
+import { describeDevice, openDevice } from '../../backend/index.js'
+import { type DeviceInfo, loadNative, nativePath } from '../../native/index.js'
 import { packageVersion } from '../version.js'
 
 interface Info {
@@ -16,14 +17,14 @@ interface Info {
   readonly devices: readonly { readonly name: string; readonly usable: boolean; readonly why: string }[]
 }
 
-/** `signstep info`: what is installed, what was loaded, what is not used and why. Loads no model and no runtime. */
+/** `signstep info`: what is installed, what was loaded, what is not used and why. Loads no model and not ONNX Runtime. */
 export async function infoCommand(options: Record<string, unknown>): Promise<number> {
-  const info = gather()
+  const info = await gather()
   process.stdout.write(options.json ? `${JSON.stringify(info, null, 2)}\n` : render(info))
   return 0
 }
 
-function gather(): Info {
+async function gather(): Promise<Info> {
   const onnxruntime = installed('onnxruntime-node', 'npm install onnxruntime-node')
   return {
     signstep: packageVersion(),
@@ -40,8 +41,25 @@ function gather(): Info {
         usable: onnxruntime.version !== undefined,
         why: onnxruntime.version ? `ONNX Runtime ${onnxruntime.version}` : (onnxruntime.error ?? ''),
       },
-      { name: 'cuda', usable: false, why: 'this version has no CUDA engine yet' },
+      ...(await engineDevices('cuda')),
+      ...(await engineDevices('sim')),
     ],
+  }
+}
+
+/** One line a device, or one that says why there is none. */
+async function engineDevices(plugin: 'cuda' | 'sim'): Promise<Info['devices']> {
+  try {
+    const { engine, info } = await openDevice(plugin)
+    const line = (index: number, device: DeviceInfo): Info['devices'][number] => ({
+      name: engine.deviceCount === 1 ? plugin : `${plugin}:${index}`,
+      usable: true,
+      why: `${describeDevice(device)}, plugin ${engine.version}`,
+    })
+    const others = Array.from({ length: engine.deviceCount - 1 }, (_, i) => engine.deviceInfo(i + 1))
+    return [info, ...(await Promise.all(others))].map((device, index) => line(index, device))
+  } catch (error) {
+    return [{ name: plugin, usable: false, why: (error as Error).message.replace(`${plugin}: `, '') }]
   }
 }
 

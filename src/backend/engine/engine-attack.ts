@@ -1,0 +1,91 @@
+import { type NativeAttack, ruleCodes, startCodes } from '../../native/index.js'
+import type {
+  AttackState,
+  BestIterates,
+  PerSample,
+  Scores,
+  StartRule,
+  StepOptions,
+  StepResult,
+  StepRule,
+} from '../program.js'
+import { awaited, settled } from './native-failure.js'
+
+/** A batch under attack on a device. The rule is the end of the backward pass there; nothing but a few numbers a step comes back. */
+export class EngineAttack implements AttackState {
+  count: number
+  private readonly native: NativeAttack
+  private readonly device: string
+
+  constructor(native: NativeAttack, count: number, device: string) {
+    this.native = native
+    this.count = count
+    this.device = device
+  }
+
+  start(rule: StartRule): Promise<void> {
+    const kind = rule.kind === 'l2' ? startCodes[rule.where] : startCodes[rule.kind]
+    const eps = this.perSample(rule.kind === 'clean' ? 0 : rule.eps)
+    const scale = rule.kind === 'uniform' ? rule.scale : 1
+    const restart = rule.kind === 'clean' ? 0 : rule.restart
+    return awaited(() => this.native.start(kind, eps, scale, restart), this.device, 'the start of the attack')
+  }
+
+  async step(rule: StepRule, options?: StepOptions): Promise<StepResult> {
+    const [result] = await this.steps(rule, 1, options)
+    return result
+  }
+
+  async steps(
+    rule: StepRule,
+    count: number,
+    { signal, hold = false, remember = false }: StepOptions = {},
+  ): Promise<StepResult[]> {
+    const n = this.count
+    const alpha = this.perSample(rule.alpha)
+    const eps = rule.eps === undefined ? undefined : this.perSample(rule.eps)
+    const decay = rule.kind === 'momentum' ? rule.decay : 0
+    const { loss, predictions, nanGradients, zeroGradients } = await settled(
+      () => this.native.steps(ruleCodes[rule.kind], alpha, eps, decay, rule.direction, count, hold, remember),
+      signal,
+      this.device,
+      'the step',
+    )
+    return Array.from({ length: count }, (_, i) => ({
+      loss: loss.subarray(i * n, (i + 1) * n),
+      predictions: predictions.subarray(i * n, (i + 1) * n),
+      nanGradients: nanGradients.subarray(i * n, (i + 1) * n),
+      zeroGradients: zeroGradients.subarray(i * n, (i + 1) * n),
+    }))
+  }
+
+  score(signal?: AbortSignal): Promise<Scores> {
+    return settled(() => this.native.score(), signal, this.device, 'the score')
+  }
+
+  images(rows?: Int32Array): Promise<Float32Array> {
+    return awaited(() => this.native.images(rows), this.device, 'reading the images')
+  }
+
+  best(): Promise<BestIterates> {
+    return awaited(() => this.native.best(), this.device, 'reading the best iterates')
+  }
+
+  gradient(signal?: AbortSignal): Promise<Float32Array> {
+    return settled(() => this.native.gradient(), signal, this.device, 'the gradient')
+  }
+
+  async keep(rows: Int32Array): Promise<void> {
+    const kept = awaited(() => this.native.keep(rows), this.device, 'leaving out finished samples')
+    this.count = rows.length
+    await kept
+  }
+
+  dispose(): Promise<void> {
+    return awaited(() => this.native.dispose(), this.device, 'the end of the attack')
+  }
+
+  private perSample(value: PerSample): Float32Array {
+    return typeof value === 'number' ? new Float32Array(this.count).fill(value) : value
+  }
+}

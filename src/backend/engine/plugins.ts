@@ -1,0 +1,67 @@
+import { OptionError, RuntimeError } from '../../errors/index.js'
+import { type DeviceInfo, loadNative, type NativeEngine } from '../../native/index.js'
+
+/** `cuda` is the first GPU, `cuda:1` the second; `sim` runs the same kernels in a simulator on the processor. */
+export type EngineDevice = 'cuda' | `cuda:${number}` | 'sim'
+
+export interface OpenDevice {
+  readonly plugin: 'cuda' | 'sim'
+  readonly engine: NativeEngine
+  readonly index: number
+  readonly info: DeviceInfo
+}
+
+/** Plugin and number of a device's name; undefined for a name that is none of an engine. */
+export function parseDevice(device: string): { plugin: 'cuda' | 'sim'; index: number } | undefined {
+  if (device === 'sim') return { plugin: 'sim', index: 0 }
+  const found = /^cuda(?::(\d{1,3}))?$/.exec(device)
+  return found === null ? undefined : { plugin: 'cuda', index: Number(found[1] ?? 0) }
+}
+
+/**
+ * Opens the plugin and finds the device.
+ *
+ * @throws RuntimeError DEVICE_UNAVAILABLE, which says why: no plugin, no driver, no such GPU
+ */
+export async function openDevice(device: EngineDevice): Promise<OpenDevice> {
+  const parsed = parseDevice(device)
+  if (parsed === undefined)
+    throw new OptionError('OPTION_INVALID', 'is no device', {
+      subject: String(device),
+      expected: 'cuda, cuda:1 … or sim',
+    })
+  const { plugin, index } = parsed
+  let engine: NativeEngine
+  try {
+    engine = await loadNative().openEngine(plugin)
+  } catch (cause) {
+    if (cause instanceof RuntimeError) throw cause
+    throw new RuntimeError('DEVICE_UNAVAILABLE', (cause as Error).message.replace(/^plugin \w+: /, ''), {
+      subject: device,
+      cure:
+        plugin === 'cuda'
+          ? 'Use --device cpu, or build the plugin: scripts/cuda-toolkit, then npm run build:native.'
+          : 'Run npm run build:native.',
+      cause,
+    })
+  }
+  if (engine.deviceCount === 0)
+    throw new RuntimeError('DEVICE_UNAVAILABLE', 'no device', {
+      subject: device,
+      found: engine.why,
+      cure: 'Use --device cpu on this machine.',
+    })
+  if (index >= engine.deviceCount)
+    throw new RuntimeError('DEVICE_UNAVAILABLE', 'no such device', {
+      subject: device,
+      expected: engine.deviceCount === 1 ? `${plugin}:0` : `${plugin}:0 to ${plugin}:${engine.deviceCount - 1}`,
+    })
+  return { plugin, engine, index, info: await engine.deviceInfo(index) }
+}
+
+/** As people say it: "NVIDIA H100 80GB HBM3 (compute capability 9.0, 132 multiprocessors, 79.1 GiB)". */
+export function describeDevice({ name, computeCapability, multiprocessors, memory }: DeviceInfo): string {
+  const capability = `${Math.floor(computeCapability / 10)}.${computeCapability % 10}`
+  const gibibytes = (memory / 2 ** 30).toFixed(1)
+  return `${name} (compute capability ${capability}, ${multiprocessors} multiprocessors, ${gibibytes} GiB)`
+}
