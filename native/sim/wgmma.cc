@@ -1,5 +1,6 @@
 #include "wgmma.h"
 
+#include <memory>
 #include <bit>
 #include <cstring>
 #include <string>
@@ -53,9 +54,10 @@ struct alignas(32) Scratch {
   float b[16][most_columns];
   float d[64][most_columns];
 };
+// On the heap: a plugin opened at run time has little room for thread-local storage.
 Scratch& scratch() {
-  static thread_local Scratch one;
-  return one;
+  static thread_local const auto one = std::make_unique<Scratch>();
+  return *one;
 }
 
 template <bool is_bf16>
