@@ -22,6 +22,8 @@ const std::vector<Shape> kShapes = {
     {{3, 8}, {8, 1}, {24, 1}, 0, 16},                              // a part of a concatenation
     {{3, 4}, {12, 1}, {8, 1}, 4, 4},                               // 8 bytes of 16-bit elements
     {{3, 6}, {12, 1}, {8, 1}, 2, 2},                               // 4 bytes
+    {{3, 16}, {16, 1}, {17, 1}},                                   // one side aligned, the other not
+    {{3, 16}, {17, 1}, {16, 1}},
     {{40, 70}, {70, 1}, {1, 40}},                                  // transposed
     {{2, 3, 33, 65}, {6'435, 2'145, 65, 1}, {6'435, 33, 1, 99}},   // a permutation with both inner axes moved
     {{2, 12, 3, 16}, {576, 48, 16, 1}, {576, 16, 192, 1}},         // heads: the inner axis stays

@@ -198,6 +198,7 @@ TEST("operands broadcast, stride, and mix element types in any combination") {
       {{8, 9, 16}, {{1, 8, 72}, {144, 16, 1}, {16, 128, 1}}},         // transposed, contiguous, permuted
       {{2, 3, 2, 3, 2, 8}, {{144, 1, 72, 3, 9, 18}, {0, 48, 0, 16, 8, 1}, {1, 2, 6, 12, 36, 0}}},
       {{5, 1, 24}, {{24, 7, 1}, {40, 0, 1}, {24, 24, 1}}},            // rows of a wider matrix
+      {{4, 32}, {{33, 1}, {32, 1}, {0, 1}}},                          // of an odd one
       {{1}, {{0}, {5}, {1}}},
       {{}, {}},
   };
