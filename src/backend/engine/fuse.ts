@@ -10,6 +10,7 @@ import {
 } from '../../graph/index.js'
 import { float32Tensor, numbersOf } from '../../tensor/index.js'
 import { attention, layerNorm, patches, softmax } from './own-operators.js'
+import { parallelProducts } from './parallel-products.js'
 
 /**
  * Appends to `b` the forward graph with the engine's own operators in place of what they compute: patch embedding (preprocessing folded
@@ -40,19 +41,20 @@ export function fuse(b: GraphBuilder, model: Graph): { images: Value; logits: Va
 }
 
 /** What stands in for the first output of a node: other inputs, which may lie further up, and what is made of them. */
-interface Replacement {
+export interface Replacement {
   readonly inputs: readonly (Value | undefined)[]
   emit(b: GraphBuilder, inputs: readonly Value[]): Value
 }
 
 /** The nodes that are still needed once fused ones are replaced, in order. */
 function plan(model: Graph, images: Value): { node: Node; replacement: Replacement | undefined }[] {
+  const products = parallelProducts(model.nodes, model.outputs)
   const wanted = new Set<Value>(model.outputs)
   const steps: { node: Node; replacement: Replacement | undefined }[] = []
   for (const node of [...model.nodes].reverse()) {
     if (!node.outputs.some((output) => wanted.has(output))) continue
     const alone = node.outputs.slice(1).every((output) => !wanted.has(output))
-    const replacement = alone ? replacementOf(node, images) : undefined
+    const replacement = alone ? (products.get(node) ?? replacementOf(node, images)) : undefined
     for (const input of replacement?.inputs ?? node.inputs) if (input !== undefined) wanted.add(input)
     steps.push({ node, replacement })
   }
