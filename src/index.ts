@@ -21,6 +21,7 @@ export {
   gradient,
   type InspectResult,
   inspect,
+  listProgram,
   loadModel,
   Model,
   type ModelOptions,

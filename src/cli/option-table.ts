@@ -175,6 +175,7 @@ export const optionTable: readonly OptionEntry[] = [
     commands: ['gradient'],
   },
   { flags: '--targeted', help: 'the loss is that of a targeted attack', commands: ['compile'] },
+  { flags: '--program', help: 'the kernel launches of the model on a GPU instead', commands: ['inspect'] },
   { flags: '--quiet', help: 'no progress', commands: runs },
   {
     flags: '--json',

@@ -55,7 +55,11 @@ export const commandTable: readonly CommandEntry[] = [
     name: 'inspect',
     summary: 'what a model is: blocks, FLOPs, parameters, memory',
     takesModel: true,
-    examples: ['signstep inspect vit.onnx', 'signstep inspect squeezenet.onnx --input-size 227 --json'],
+    examples: [
+      'signstep inspect vit.onnx',
+      'signstep inspect squeezenet.onnx --input-size 227 --json',
+      'signstep inspect vit.onnx --program',
+    ],
     load: async () => (await import('./commands/inspect.js')).inspectCommand,
   },
   {

@@ -1,8 +1,13 @@
-import { inspect, renderInspect } from '../../model/index.js'
+import { inspect, listProgram, renderInspect } from '../../model/index.js'
 
 /** `signstep inspect`: what a model is made of. */
 export async function inspectCommand(model: string, options: Record<string, unknown>): Promise<number> {
-  const result = await inspect(model, { inputSize: options.inputSize as [number, number] | undefined })
+  const inputSize = options.inputSize as [number, number] | undefined
+  if (options.program) {
+    process.stdout.write(await listProgram(model, { inputSize }))
+    return 0
+  }
+  const result = await inspect(model, { inputSize })
   process.stdout.write(options.json ? `${JSON.stringify(result, null, 2)}\n` : renderInspect(result))
   return 0
 }
