@@ -64,16 +64,20 @@ inline constexpr std::int32_t kNone = -1;
  *  layer_norm_backward buffers: dy, y, rstd, dx, addend          ints: rows, columns, rms, live
  *  attention           buffers: q, k, v, out, lse (float32 [batch, heads, length]), key bias (float32 or none)
  *                      ints: batch, heads, length, head_size, then offset, stride_batch, stride_head, stride_row of q, k, v, out
+ *                      (finished images are left out where batch is B itself)
  *                      floats: scale
  *  attention_backward  buffers: q, k, v, out, lse, dout, dq, dk, dv; ints, floats as attention: dq, dk, dv lie as q, k, v, dout as out
- *  elementwise         buffers: out, a, b, c       ints: function, rank, dims[6], strides of a [6], of b [6], of c [6]   floats: parameters
+ *  elementwise         buffers: out, a, b, c       ints: function, rank, dims[6], strides of a [6], of b [6], of c [6], offsets of a, b, c
+ *                      floats: parameters
  *                      (out is contiguous; a stride of 0 broadcasts; strides are dimensions too)
- *  reduce              buffers: out, in            ints: function, rank, dims[6], strides of in [6], reduced (bit i: axis i is summed over)
+ *  reduce              buffers: out, in            ints: function, rank, dims[6], strides of in [6], reduced (bit i: axis i is summed over),
+ *                      offset of in
  *                      (out is contiguous over the axes kept)
  *  copy                buffers: out, in            ints: rank, dims[6], strides of in [6], strides of out [6], offset of in, offset of out
  *  softmax             buffers: out, in            ints: rows, columns
  *  softmax_backward    buffers: dx, y, dy          ints: rows, columns
- *  batched_matmul      buffers: out, a, b          ints: m, n, k, batch dims[3], a: strides of the batch dims [3], row, column; b: the same 5
+ *  batched_matmul      buffers: out, a, b          ints: m, n, k, batch dims[3], a: strides of the batch dims [3], row, column; b: the same 5;
+ *                      offsets of a, b
  *                      (out contiguous [batch…, m, n])     floats: alpha
  *  gather              buffers: out, in, indices (int32 constant)    ints: outer, axis length, inner, count: out[o,i,:] = in[o,index[i],:]
  *  scatter_add         buffers: out, in, indices   ints: the same: out[o,j,:] = sum over i with index[i] = j of in[o,i,:]
