@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kRowBlock) layer_norm_on_chip(const LayerNorm 
     for (float& value : chunk) value *= rstd;
   }
   Spread::store_row(static_cast<T*>(args.y) + thread.row * args.columns, columns, thread, x);
-  if (mine && thread.place == 0) args.rstd[thread.row] = rstd;
+  if (mine && thread.place == 0 && args.rstd != nullptr) args.rstd[thread.row] = rstd;
 }
 
 // A block a row, which is read three times: rows too long for the registers.
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(kRowBlock) layer_norm_long(const LayerNorm arg
   }
   const float rstd = inverse_deviation(across_row<Sum>(squares, thread, slots + kRowWarps), args);
   for (std::int32_t i = thread.place; i < args.columns; i += thread.threads) y[i] = from_float<T>((to_float(x[i]) - mean) * rstd);
-  if (thread.place == 0) args.rstd[thread.row] = rstd;
+  if (thread.place == 0 && args.rstd != nullptr) args.rstd[thread.row] = rstd;
 }
 
 }  // namespace
