@@ -16,6 +16,8 @@ struct GemmShape {
   std::int32_t n = 0, k = 0;
   bool aligned = false;        // a and b begin on 16 bytes and k elements are a multiple of 16 bytes
   bool identity_rows = false;  // a has no row map
+  bool whole_runs = false;     // n is a multiple of 8 and all the epilogue's arrays begin on 16 bytes
+  bool steps = false;          // ends in step_linf
 };
 
 struct GemmDevice {
@@ -29,12 +31,13 @@ struct GemmConfig {
   bool aligned = false;
 };
 
-bool wgmma_serves(const GemmShape& shape);  // 16-bit types, aligned, no row map
+bool wgmma_serves(const GemmShape& shape);  // 16-bit types, aligned, no row map of a, whole runs
 
 // `wanted` other than automatic is obeyed; throws rt::Failure where it cannot serve the shape.
 GemmConfig choose_gemm(const GemmShape& shape, const GemmDevice& device, GemmCore wanted = GemmCore::automatic);
 
-// gemm() with the core given.
+// gemm() with the core given, or the very kernel: for tests and for measuring. Throws rt::Failure where it cannot serve the shape.
 void gemm(const Gemm& gemm, rt::Stream stream, GemmCore wanted);
+void gemm(const Gemm& gemm, rt::Stream stream, const GemmConfig& config);
 
 }  // namespace signstep::kernels

@@ -18,6 +18,18 @@ constexpr int kSlabRows = 16, kSlabColumns = 64;
 constexpr int kStageBytes = kSlabRows * kSlabColumns * 4;  // a warp
 constexpr int kPasses = 4;                                 // 4 rows of 8 lanes each
 
+// What a kernel's epilogues need not serve: kWholeRuns, runs that are not whole; kSteps, step_linf (16 registers more than the others).
+template <bool kWholeRuns_, bool kSteps_>
+struct EpilogueTraits {
+  static constexpr bool kWholeRuns = kWholeRuns_, kSteps = kSteps_;
+};
+using AnyEpilogue = EpilogueTraits<false, true>;
+
+template <class Traits>
+__device__ __forceinline__ bool whole_runs(const EpilogueArgs& e) {
+  return Traits::kWholeRuns || e.vector;
+}
+
 // Where four columns (run, half of it) of a row lie in the stage, in floats. The exclusive or spreads both what fragments write (4 rows
 // by 16 columns a half-warp) and what runs read (one row a quarter-warp) over all banks.
 __device__ __forceinline__ int stage_at(int row, int run, int half) {
@@ -44,28 +56,74 @@ __device__ __forceinline__ void staged_run(Shared<float> stage, int row, int run
   v[4] = high.x, v[5] = high.y, v[6] = high.z, v[7] = high.w;
 }
 
-// The tile of one warp: slab s begins at (row + s * row_step, column + s * column_step) of the logical matrix.
+// The tile of one warp in the logical matrix: slabs of 16 rows by 64 columns, `across` of them side by side, then the next row of slabs
+// row_step further down.
 struct WarpTile {
-  int row, column, row_step, column_step;
+  int row, column, row_step, across;
+
+  __device__ __forceinline__ int slab_row(int slab) const { return row + slab / across * row_step; }
+  __device__ __forceinline__ int slab_column(int slab) const { return column + slab % across * kSlabColumns; }
 };
 
-// What an epilogue reads besides the product, fetched a slab ahead: the latency of global memory (about 600 cycles) is paid once a tile,
-// and not at all where it is fetched before the product is computed.
-template <class T>
-struct ExtraRuns {
-  RawRun<T> pass[kPasses];
+// What an epilogue reads besides the product, residual or pre-activation: brought in by cp.async one slab ahead, so that the latency of
+// global memory (about 600 cycles) is hidden and no register waits for it. Each lane copies the very runs it will read, so no barrier.
+template <class T, class Traits>
+class ExtraRuns {
+ public:
+  static constexpr int kSlabBytes = kSlabRows * kSlabColumns * static_cast<int>(sizeof(T));
+  static constexpr int kBytes = 2 * kSlabBytes;  // a warp: one slab is read, one arrives
 
-  __device__ __forceinline__ static RawRun<T> fetch(const EpilogueArgs& e, int rows, int row, int column) {
-    if (e.extra == nullptr || row >= rows || column >= e.n) return {};
-    const T* from = static_cast<const T*>(e.extra) + static_cast<std::int64_t>(mapped_row(e.out_map, row)) * e.n + column;
-    return load_run(from, e.n - column, e.vector);
-  }
-  __device__ __forceinline__ void fetch_slab(const EpilogueArgs& e, int rows, const WarpTile& tile) {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
+  // `memory`: kBytes of this warp's own.
+  __device__ __forceinline__ explicit ExtraRuns(Shared<std::uint8_t> memory) : memory_(memory) {}
+
+  // Asks for slab `slab` of the tile. Beyond the last slab: for nothing, which keeps the count of groups in flight.
+  __device__ __forceinline__ void fetch(const EpilogueArgs& e, int rows, const WarpTile& tile, int slab, int slabs) const {
+    if (e.extra != nullptr && whole_runs<Traits>(e) && slab < slabs) {
+      const int lane = static_cast<int>(threadIdx.x) % 32, column = tile.slab_column(slab) + lane % 8 * kRun;
 #pragma unroll
-    for (int p = 0; p < kPasses; ++p) pass[p] = fetch(e, rows, tile.row + 4 * p + lane / 8, tile.column + lane % 8 * kRun);
+      for (int pass = 0; pass < kPasses; ++pass) {
+        const int row = tile.slab_row(slab) + 4 * pass + lane / 8;
+        const bool inside = row < rows && column < e.n;
+        const T* from = inside ? address(e, row, column) : static_cast<const T*>(e.extra);
+#pragma unroll
+        for (int part = 0; part < kParts; ++part) cp_async16(place(slab, pass, part), from + part * kPartElements, inside);
+      }
+    }
+    cp_async_commit();
   }
+  // The run of this lane in a pass of a slab.
+  __device__ __forceinline__ RawRun<T> take(const EpilogueArgs& e, int row, int column, int slab, int pass) const {
+    if (e.extra == nullptr) return {};
+    if (!whole_runs<Traits>(e)) return load_run(address(e, row, column), e.n - column, false);
+    RawRun<T> raw;
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+      const uint4 words = shared_cast<uint4>(place(slab, pass, part))[0];
+      raw.word[4 * part] = words.x;
+      raw.word[4 * part + 1] = words.y;
+      raw.word[4 * part + 2] = words.z;
+      raw.word[4 * part + 3] = words.w;
+    }
+    return raw;
+  }
+
+ private:
+  static constexpr int kParts = kRun * static_cast<int>(sizeof(T)) / 16, kPartElements = kRun / kParts;
+
+  __device__ __forceinline__ static const T* address(const EpilogueArgs& e, int row, int column) {
+    return static_cast<const T*>(e.extra) + static_cast<std::int64_t>(mapped_row(e.out_map, row)) * e.n + column;
+  }
+  __device__ __forceinline__ Shared<T> place(int slab, int pass, int part) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    return shared_cast<T>(memory_ + (slab % 2 * kSlabBytes + ((pass * kParts + part) * 32 + lane) * 16));
+  }
+
+  Shared<std::uint8_t> memory_;
 };
+
+// Shared memory an epilogue needs of a warp.
+template <class T>
+constexpr int kEpilogueBytes = kStageBytes + ExtraRuns<T, AnyEpilogue>::kBytes;
 
 __device__ __forceinline__ bool is_backward(Epilogue kind) {
   return kind == Epilogue::gelu_erf_backward || kind == Epilogue::gelu_tanh_backward || kind == Epilogue::quick_gelu_backward ||
@@ -73,10 +131,11 @@ __device__ __forceinline__ bool is_backward(Epilogue kind) {
 }
 
 // One switch a run, outside the loop over its elements.
+template <class T>
 __device__ __forceinline__ void activate_run(Epilogue kind, float (&v)[kRun]) {
   const auto each = [&](Epilogue fixed) {
 #pragma unroll
-    for (int i = 0; i < kRun; ++i) v[i] = activate(fixed, v[i]);
+    for (int i = 0; i < kRun; ++i) v[i] = activate<T>(fixed, v[i]);
   };
   switch (kind) {
     case Epilogue::gelu_erf: each(Epilogue::gelu_erf); break;
@@ -87,10 +146,11 @@ __device__ __forceinline__ void activate_run(Epilogue kind, float (&v)[kRun]) {
   }
 }
 
+template <class T>
 __device__ __forceinline__ void multiply_by_slope(Epilogue kind, float (&v)[kRun], const float (&x)[kRun]) {
   const auto each = [&](Epilogue fixed) {
 #pragma unroll
-    for (int i = 0; i < kRun; ++i) v[i] *= activation_slope(fixed, x[i]);
+    for (int i = 0; i < kRun; ++i) v[i] *= activation_slope<T>(fixed, x[i]);
   };
   switch (kind) {
     case Epilogue::gelu_erf_backward: each(Epilogue::gelu_erf_backward); break;
@@ -102,80 +162,63 @@ __device__ __forceinline__ void multiply_by_slope(Epilogue kind, float (&v)[kRun
 }
 
 // Ends one run of the product and writes it.
-template <class T>
-__device__ __forceinline__ void finish_run(const EpilogueArgs& e, int row, int column, float (&v)[kRun], const float (&bias)[kRun],
-                                           const RawRun<T>& raw_extra) {
+template <class T, class Traits>
+__device__ __forceinline__ void finish_run(const EpilogueArgs& e, int row, int column, float (&v)[kRun], const RawRun<T>& raw_extra) {
   const int count = e.n - column;
+  const bool whole = whole_runs<Traits>(e);
   const std::int64_t at = static_cast<std::int64_t>(mapped_row(e.out_map, row)) * e.n + column;
-  float extra[kRun];
-  unpack_run(raw_extra, extra);
   if (is_backward(e.kind)) {
-    multiply_by_slope(e.kind, v, extra);
+    float pre_activation[kRun];
+    unpack_run(raw_extra, pre_activation);
+    multiply_by_slope<T>(e.kind, v, pre_activation);
   } else {
-#pragma unroll
-    for (int i = 0; i < kRun; ++i) v[i] += bias[i];
+    const auto add = [](float a, float b) { return a + b; };
+    if (e.bias != nullptr) combine_run(e.bias + column, count, whole, v, add);
     if (e.kind == Epilogue::store || e.kind == Epilogue::store_float) {
-      if (e.scale != nullptr) {
-        float scale[kRun];
-        load_run(e.scale + column, count, e.vector, scale);
+      if (e.scale != nullptr) combine_run(e.scale + column, count, whole, v, [](float a, float b) { return a * b; });
+      if (e.table != nullptr)
+        combine_run(e.table + static_cast<std::int64_t>(row % e.out_map.group) * e.n + column, count, whole, v, add);
+      float residual[kRun];
+      unpack_run(raw_extra, residual);
 #pragma unroll
-        for (int i = 0; i < kRun; ++i) v[i] *= scale[i];
-      }
-      if (e.table != nullptr) {
-        float table[kRun];
-        load_run(e.table + static_cast<std::int64_t>(row % e.out_map.group) * e.n + column, count, e.vector, table);
-#pragma unroll
-        for (int i = 0; i < kRun; ++i) v[i] += table[i];
-      }
-#pragma unroll
-      for (int i = 0; i < kRun; ++i) v[i] += extra[i];
+      for (int i = 0; i < kRun; ++i) v[i] += residual[i];
     } else {
-      if (e.aux != nullptr) store_run(static_cast<T*>(e.aux) + at, count, e.vector, v);
-      activate_run(e.kind, v);
+      if (e.aux != nullptr) store_run(static_cast<T*>(e.aux) + at, count, whole, v);
+      activate_run<T>(e.kind, v);
     }
   }
   if (e.kind == Epilogue::store_float)
-    store_run(static_cast<float*>(e.out) + at, count, e.vector, v);
+    store_run(static_cast<float*>(e.out) + at, count, whole, v);
   else
-    store_run(static_cast<T*>(e.out) + at, count, e.vector, v);
+    store_run(static_cast<T*>(e.out) + at, count, whole, v);
 }
 
-// Writes kSlabs slabs of a warp's product. value(s, j, e) with constant s, j, e after unrolling: accumulators stay in registers. `extra`
-// holds the first slab's. The loop over runs is not unrolled: one copy of all epilogues is about 2,000 instructions.
-template <class T, int kSlabs, class Accumulators>
-__device__ __forceinline__ void write_tile(const EpilogueArgs& e, Shared<float> stage, int rows, const WarpTile& tile, ExtraRuns<T>& extra,
-                                           Accumulators&& value) {
+// Writes kSlabs slabs of a warp's product. value(s, j, e) with constant s, j, e after unrolling: accumulators stay in registers. The first
+// slab of `extra` must have been asked for. The loop over runs is not unrolled: one copy of all epilogues is about 1,500 instructions.
+template <class T, int kSlabs, class Traits, class Accumulators>
+__device__ __forceinline__ void write_tile(const EpilogueArgs& e, Shared<float> stage, int rows, const WarpTile& tile,
+                                           const ExtraRuns<T, Traits>& extra, Accumulators&& value) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   int told = -1;
 #pragma unroll 1
   for (int slab = 0; slab < kSlabs; ++slab) {
-    const int column = tile.column + slab * tile.column_step + lane % 8 * kRun;
-    float bias[kRun] = {};
-    if (e.bias != nullptr && column < e.n) load_run(e.bias + column, e.n - column, e.vector, bias);
+    extra.fetch(e, rows, tile, slab + 1, kSlabs);
 #pragma unroll
     for (int s = 0; s < kSlabs; ++s)
       if (s == slab) stage_slab(stage, [&](int j, int element) { return value(s, j, element); });
+    cp_async_wait<1>();
     __syncwarp();
 #pragma unroll 1
     for (int pass = 0; pass < kPasses; ++pass) {
       const int within = 4 * pass + lane / 8;
-      const int row = tile.row + slab * tile.row_step + within;
+      const int row = tile.slab_row(slab) + within, column = tile.slab_column(slab) + lane % 8 * kRun;
       float v[kRun];
       staged_run(stage, within, lane % 8, v);
       const bool inside = row < rows && column < e.n;
-      if (e.kind == Epilogue::step_linf) {
-        step_run<T>(e, row, column, inside ? e.n - column : 0, v, told);
-        continue;
-      }
-      RawRun<T> raw;
-#pragma unroll
-      for (int p = 0; p < kPasses; ++p) {
-        if (p != pass) continue;
-        raw = extra.pass[p];
-        if (slab + 1 < kSlabs)
-          extra.pass[p] = ExtraRuns<T>::fetch(e, rows, row + tile.row_step, column + tile.column_step);
-      }
-      if (inside) finish_run<T>(e, row, column, v, bias, raw);
+      if (Traits::kSteps && e.kind == Epilogue::step_linf)
+        step_run<T>(e, whole_runs<Traits>(e), row, column, inside ? e.n - column : 0, v, told);
+      else if (inside)
+        finish_run<T, Traits>(e, row, column, v, extra.take(e, row, column, slab, pass));
     }
     __syncwarp();
   }

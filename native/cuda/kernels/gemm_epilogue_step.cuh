@@ -44,10 +44,19 @@ __device__ __forceinline__ void report_gradient(const PatchStep& step, int image
 
 // Called by whole warps; count <= 0 where a lane has no elements. Images on hold are counted but not moved.
 template <class T>
-__device__ __forceinline__ void step_run(const EpilogueArgs& e, int row, int column, int count, const float (&gradient)[kRun], int& told) {
+__device__ __forceinline__ void step_run(const EpilogueArgs& e, bool whole, int row, int column, int count, const float (&gradient)[kRun],
+                                         int& told) {
   const PatchStep& step = e.step;
   const bool active = count > 0;
   const int image = active ? row / e.rows_per_image : 0;
+  const std::int64_t at = static_cast<std::int64_t>(row) * e.n + column;
+  // All that comes from memory is asked for at once: the pass costs one latency, in the shadow of the counting.
+  float x[kRun], x0[kRun];
+  load_run(static_cast<const float*>(step.x) + at, count, whole, x);
+  load_run(step.x0 + at, count, whole, x0);
+  const float move = step.alpha[image], eps = step.eps[image];
+  const bool held = step.hold != nullptr && step.hold[image] != 0;
+
   int nan = 0;
   bool nonzero = false;
 #pragma unroll
@@ -57,17 +66,12 @@ __device__ __forceinline__ void step_run(const EpilogueArgs& e, int row, int col
     nonzero = nonzero || gradient[i] != 0.0f;
   }
   report_gradient(step, image, nan, nonzero, told);
-  if (!active || (step.hold != nullptr && step.hold[image] != 0)) return;
+  if (!active || held) return;
 
-  const std::int64_t at = static_cast<std::int64_t>(row) * e.n + column;
-  const float move = step.alpha[image], eps = step.eps[image];
-  float x[kRun], x0[kRun];
-  load_run(static_cast<const float*>(step.x) + at, count, e.vector, x);
-  load_run(step.x0 + at, count, e.vector, x0);
 #pragma unroll
   for (int i = 0; i < kRun; ++i) x[i] = moved_pixel(x[i], x0[i], gradient[i], move, eps);
-  store_run(step.x + at, count, e.vector, x);
-  store_run(static_cast<T*>(step.operand) + at, count, e.vector, x);
+  store_run(step.x + at, count, whole, x);
+  store_run(static_cast<T*>(step.operand) + at, count, whole, x);
 }
 
 }  // namespace

@@ -5,7 +5,7 @@ namespace signstep::kernels {
 
 // 128x64, a warp 32x64: each operand is split into its parts once for two slabs, and 64 accumulators leave room for the parts.
 void launch_gemm_float32(const GemmConfig& config, const GemmArgs& args, rt::Stream stream) {
-  using Large = mma::Tile<float, 4, 1, 2, 64, 3, 2>;
+  using Large = mma::Tile<float, 4, 1, 2, 64, 4, 2>;
   using Small = mma::Tile<float, 4, 1, 1, 128, 3, 2>;
   if (!config.aligned)
     launch_gemm_mma<Small, false>("gemm_mma_float32_64x64_unaligned", args, stream);

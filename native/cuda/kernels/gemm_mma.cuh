@@ -14,7 +14,7 @@ using namespace signstep::device;
 template <class Tile, bool kAligned>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) gemm_mma(const __grid_constant__ GemmArgs args) {
   using T = typename Tile::T;
-  static_assert(Tile::kThreads / 32 * kStageBytes <= Tile::kSharedBytes);
+  static_assert(Tile::kThreads / 32 * kEpilogueBytes<T> <= Tile::kSharedBytes);
   const int tile = static_cast<int>(blockIdx.x);
   const int first_row = tile / args.column_tiles * Tile::kRows, first_column = tile % args.column_tiles * Tile::kColumns;
   const int rows = rows_alive(args);
@@ -30,11 +30,12 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) gemm_mma(const 
 
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const WarpTile at{first_row + warp / Tile::kWarpsN * Tile::kSlabs * kSlabRows, first_column + warp % Tile::kWarpsN * kSlabColumns,
-                    kSlabRows, 0};
-  ExtraRuns<T> extra;
-  extra.fetch_slab(args.epilogue, rows, at);
-  write_tile<T, Tile::kSlabs>(args.epilogue, shared_cast<float>(memory + warp * kStageBytes), rows, at, extra,
-                              [&](int s, int j, int e) { return acc[s][j][e]; });
+                    kSlabRows, 1};
+  Shared<std::uint8_t> own = memory + warp * kEpilogueBytes<T>;
+  const ExtraRuns<T, AnyEpilogue> extra(own + kStageBytes);
+  extra.fetch(args.epilogue, rows, at, 0, Tile::kSlabs);
+  write_tile<T, Tile::kSlabs, AnyEpilogue>(args.epilogue, shared_cast<float>(own), rows, at, extra,
+                                           [&](int s, int j, int e) { return acc[s][j][e]; });
 }
 
 template <class Tile, bool kAligned>

@@ -74,6 +74,25 @@ __device__ __forceinline__ void load_run(const T* from, int count, bool vector, 
   unpack_run(load_run(from, count, vector), v);
 }
 
+// v = combine(v, what lies at `from`), four elements at a time: the kernels that hold 192 accumulators have no eight registers to spare.
+template <class Combine>
+__device__ __forceinline__ void combine_run(const float* from, int count, bool vector, float (&v)[kRun], Combine&& combine) {
+  if (vector) {
+#pragma unroll
+    for (int i = 0; i < kRun; i += 4) {
+      const float4 four = *reinterpret_cast<const float4*>(from + i);
+      v[i] = combine(v[i], four.x);
+      v[i + 1] = combine(v[i + 1], four.y);
+      v[i + 2] = combine(v[i + 2], four.z);
+      v[i + 3] = combine(v[i + 3], four.w);
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kRun; ++i)
+    if (i < count) v[i] = combine(v[i], from[i]);
+}
+
 template <class T>
 __device__ __forceinline__ void store_run(T* to, int count, bool vector, const float (&v)[kRun]) {
   if (vector) {

@@ -1,7 +1,10 @@
 // The matrix core of sm_90a: tiles of a . b^T of 128 rows by kColumns by wgmma. One warpgroup only fetches: one thread of it keeps a ring of
-// stages full by TMA. Two warpgroups multiply 64 rows each, straight from shared memory. Stages are handed over by two mbarriers each:
-// `full` counts the bytes that arrived, `empty` the eight warps that have read them. The ring runs on across tiles, so that the next
-// tile's first stages arrive while this one's results are written.
+// stages full by TMA. Two warpgroups multiply, straight from shared memory. Stages are handed over by two mbarriers each: `full` counts the
+// bytes that arrived, `empty` the warps that have read them. The ring runs on across tiles, so that the next tile's first stages arrive
+// while this one's results are written.
+//
+// Two ways to share the work. Together: each warpgroup multiplies 64 rows of every tile; a tile is done soonest, but the tensor cores
+// rest while results are written. In turns: each takes every second tile of the block, whole, and one writes while the other multiplies.
 #pragma once
 
 #include "../ptx/device.h"
@@ -13,12 +16,14 @@ using namespace signstep::device;
 
 constexpr int kRows = 128, kDepth = 64;  // 64 columns of K are the 128 bytes that the swizzle spans
 constexpr int kConsumerWarps = 8, kThreads = 384;
-constexpr int kProducerRegisters = 40, kConsumerRegisters = 232;  // (40 + 2 * 232) * 128 <= 65,536
+constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;  // (24 + 2 * 240) * 128 <= 65,536
 
-template <class T_, int kColumns_, int kStages_>
+template <class T_, int kColumns_, int kStages_, bool kInTurns_>
 struct Tile {
   using T = T_;
   static constexpr int kColumns = kColumns_, kStages = kStages_;
+  static constexpr bool kInTurns = kInTurns_;
+  static constexpr int kBlocks = kInTurns ? 2 : 1;  // of 64 rows, a warpgroup
   static constexpr int kStageBytes = (kRows + kColumns) * kDepth * 2;
   static constexpr int kRingBytes = kStages * kStageBytes;
   static constexpr int kBarrierBytes = 2 * kStages * 8;
@@ -40,7 +45,7 @@ struct Ring {
   __device__ __forceinline__ void init() {
     for (int s = 0; s < Tile::kStages; ++s) {
       mbar_init(full + s, 1);
-      mbar_init(empty + s, kConsumerWarps);
+      mbar_init(empty + s, Tile::kInTurns ? kConsumerWarps / 2 : kConsumerWarps);
     }
     mbar_init_fence();
   }
@@ -53,6 +58,12 @@ struct Ring {
       slot = 0;
       parity ^= 1;
     }
+  }
+  // As if advanced so many times: past a tile that is the other warpgroup's.
+  __device__ __forceinline__ void skip(int rounds) {
+    const int ahead = slot + rounds;
+    parity ^= static_cast<unsigned>(ahead / Tile::kStages) & 1;
+    slot = ahead % Tile::kStages;
   }
 };
 
@@ -69,29 +80,38 @@ __device__ __forceinline__ void produce(Ring<Tile>& ring, const TensorMap& a, co
   }
 }
 
-// A warpgroup: acc = its 64 rows of the tile. One group of wgmma stays in flight: a stage is given back once the next one's work has been
-// handed to the tensor cores.
 template <class Tile>
-__device__ __forceinline__ void consume(Ring<Tile>& ring, float (&acc)[Tile::kColumns / 2], int warpgroup, int rounds) {
+using Accumulators = float[Tile::kBlocks][Tile::kColumns / 2];
+
+// A warpgroup: acc = its rows of a tile, from `row` of it on. One group of wgmma stays in flight: a stage is given back once the next one's
+// work has been handed to the tensor cores. handed_over() is called when all of the tile's has.
+template <class Tile, class HandedOver>
+__device__ __forceinline__ void consume(Ring<Tile>& ring, Accumulators<Tile>& acc, int row, int rounds, HandedOver&& handed_over) {
   using T = typename Tile::T;
   const bool speaker = threadIdx.x % 32 == 0;
   int previous = -1;
 #pragma unroll
-  for (int i = 0; i < Tile::kColumns / 2; ++i) acc[i] = 0.0f;
+  for (int m = 0; m < Tile::kBlocks; ++m)
+#pragma unroll
+    for (int i = 0; i < Tile::kColumns / 2; ++i) acc[m][i] = 0.0f;
 #pragma unroll 1
   for (int round = 0; round < rounds; ++round) {
     mbar_wait(ring.full + ring.slot, ring.parity);
-    Shared<T> a = ring.a() + warpgroup * 64 * kDepth;
+    Shared<T> a = ring.a() + row * kDepth;
     Shared<T> b = ring.b();
     wgmma_fence();
 #pragma unroll
-    for (int k = 0; k < kDepth; k += 16) wgmma_m64k16<Tile::kColumns, T>(acc, wgmma_descriptor(a + k), wgmma_descriptor(b + k));
+    for (int k = 0; k < kDepth; k += 16)
+#pragma unroll
+      for (int m = 0; m < Tile::kBlocks; ++m)
+        wgmma_m64k16<Tile::kColumns, T>(acc[m], wgmma_descriptor(a + (m * 64 * kDepth + k)), wgmma_descriptor(b + k));
     wgmma_commit();
     wgmma_wait<1>();
     if (previous >= 0 && speaker) mbar_arrive(ring.empty + previous);
     previous = ring.slot;
     ring.advance();
   }
+  handed_over();
   wgmma_wait<0>();
   if (speaker) mbar_arrive(ring.empty + previous);
 }

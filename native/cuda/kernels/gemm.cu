@@ -1,0 +1,215 @@
+// gemm(): checks, chooses the kernel, launches it.
+#include <algorithm>
+#include <initializer_list>
+#include <string>
+
+#include "gemm_launch.h"
+
+namespace signstep::kernels {
+
+namespace {
+
+constexpr std::uint32_t kHasWgmma = 90;  // sm_90a code runs on 9.0 only
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+std::string said(const GemmShape& s) {
+  return std::to_string(s.rows) + " x " + std::to_string(s.n) + " x " + std::to_string(s.k) + " (rows, n, k)";
+}
+
+[[noreturn]] void refuse(const GemmShape& shape, const std::string& why) {
+  throw rt::Failure{rt::Failure::Kind::invalid, "gemm " + said(shape) + ": " + why};
+}
+
+// What a tile costs, in cycles, roughly: so many for 64 columns of K, so many to write its results.
+struct Candidate {
+  GemmConfig config;
+  std::int64_t per_64_of_k, results;
+};
+
+// wgmma: 128 x n x 64 take 4n cycles where the L2 cache delivers the operands in time; a narrow tile needs more of them a product (64, 53, 48
+// bytes a cycle at n = 128, 192, 256), so it is charged. The results of one warpgroup take about 1,500 cycles for 16 rows and 64 columns.
+constexpr Candidate kWgmmaTogether = {{GemmCore::wgmma, 128, 256, true}, 1090, 8000};
+constexpr Candidate kWgmmaInTurns[] = {
+    {{GemmCore::wgmma, 128, 192, true}, 850, 9000},
+    {{GemmCore::wgmma, 128, 128, true}, 640, 6000},
+};
+constexpr Candidate kMma16[] = {
+    {{GemmCore::mma, 128, 128, true}, 1900, 4000},
+    {{GemmCore::mma, 64, 64, true}, 640, 1500},
+};
+constexpr Candidate kMma32[] = {
+    {{GemmCore::mma, 128, 64, true}, 8000, 4000},
+    {{GemmCore::mma, 64, 64, true}, 4800, 1500},
+};
+
+struct Work {
+  std::int64_t tiles_a_multiprocessor, product, results;  // of a tile
+};
+
+Work work(const Candidate& c, const GemmShape& shape, const GemmDevice& device) {
+  const std::int64_t tiles = ceil_div(shape.rows, c.config.tile_rows) * ceil_div(shape.n, c.config.tile_columns);
+  return {ceil_div(tiles, device.multiprocessors), ceil_div(shape.k, 64) * c.per_64_of_k, c.results};
+}
+
+std::int64_t cycles_together(const Work& w) { return w.tiles_a_multiprocessor * (w.product + w.results); }
+
+// Results are written while the other warpgroup multiplies, but for the last.
+std::int64_t cycles_in_turns(const Work& w) {
+  return w.tiles_a_multiprocessor * std::max(w.product, (w.product + w.results) / 2) + w.results;
+}
+
+// Two blocks share a multiprocessor: two tiles take about as long as one and a half.
+std::int64_t cycles_side_by_side(const Work& w) {
+  return (w.tiles_a_multiprocessor * 3 + 1) / 4 * (w.product + w.results);
+}
+
+struct Best {
+  GemmConfig config;
+  std::int64_t cycles = -1;
+
+  void consider(const Candidate& candidate, std::int64_t cycles_of_it) {
+    if (cycles >= 0 && cycles <= cycles_of_it) return;
+    config = candidate.config;
+    cycles = cycles_of_it;
+  }
+};
+
+bool on_16_bytes(std::initializer_list<const void*> pointers) {
+  return std::all_of(pointers.begin(), pointers.end(), [](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; });
+}
+
+bool is_activation(Epilogue kind) {
+  return kind == Epilogue::gelu_erf || kind == Epilogue::gelu_tanh || kind == Epilogue::quick_gelu || kind == Epilogue::silu ||
+         kind == Epilogue::relu;
+}
+bool is_store(Epilogue kind) { return kind == Epilogue::store || kind == Epilogue::store_float; }
+
+std::int64_t stored_rows(const RowMap& map, std::int64_t rows) {
+  if (map.group == 0 || rows == 0) return rows;
+  const std::int64_t last = rows - 1;
+  return last / map.group * map.stride + map.offset + last % map.group + 1;
+}
+
+void check(const Gemm& g, const GemmShape& shape) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 31;
+  if (g.rows < 0 || g.n < 1 || g.k < 1) refuse(shape, "n and k must be at least 1");
+  if (stored_rows(g.a_map, g.rows) >= kMost - 256 || stored_rows(g.out_map, g.rows) >= kMost - 256) refuse(shape, "more than 2^31 rows");
+  // Loads count in chunks of 16 bytes where aligned, else in elements.
+  const std::int64_t unit = shape.aligned ? 16 / static_cast<std::int64_t>(bytes_of(g.precision)) : 1;
+  if (std::max(stored_rows(g.a_map, g.rows), std::int64_t{g.n}) * g.k / unit >= kMost * 2) refuse(shape, "an operand has too many elements");
+  if (g.epilogue == Epilogue::step_linf) {
+    if (g.live.rows_per_image <= 0) refuse(shape, "step_linf needs live.rows_per_image");
+    if (g.out_map.group != 0) refuse(shape, "step_linf has no row map");
+    const PatchStep& s = g.step;
+    if (s.x == nullptr || s.x0 == nullptr || s.operand == nullptr || s.alpha == nullptr || s.eps == nullptr || s.nan_count == nullptr ||
+        s.nonzero == nullptr)
+      refuse(shape, "step_linf lacks an array");
+    return;
+  }
+  if (g.out == nullptr) refuse(shape, "no output");
+  if (g.table != nullptr && g.out_map.group == 0) refuse(shape, "a table needs the group of the output's row map");
+  if (!is_store(g.epilogue) && (g.table != nullptr || g.scale != nullptr || g.residual != nullptr))
+    refuse(shape, "this epilogue has no scale, residual or table");
+  if (!is_store(g.epilogue) && !is_activation(g.epilogue) && g.aux == nullptr) refuse(shape, "the derivative needs the pre-activation");
+}
+
+GemmDevice this_gemm_device() {
+  const rt::DeviceInfo& info = rt::this_device();
+  return {info.compute_capability == kHasWgmma, static_cast<std::int32_t>(info.multiprocessors)};
+}
+
+GemmShape shape_of(const Gemm& g) {
+  const bool aligned = on_16_bytes({g.a, g.b}) && static_cast<std::size_t>(g.k) * bytes_of(g.precision) % 16 == 0;
+  const bool whole_runs =
+      g.n % 8 == 0 && on_16_bytes({g.out, g.bias, g.scale, g.table, g.residual, g.aux, g.step.x, g.step.x0, g.step.operand});
+  return {g.precision, g.rows, g.n, g.k, aligned, g.a_map.group == 0, whole_runs, g.epilogue == Epilogue::step_linf};
+}
+
+void require_wgmma(const GemmShape& shape, const GemmDevice& device) {
+  if (!device.has_wgmma) refuse(shape, "this device has no wgmma");
+  if (!wgmma_serves(shape))
+    refuse(shape, "the wgmma core needs 16-bit types, n and k in multiples of 8, arrays on 16 bytes and no row map of a");
+}
+
+GemmArgs args_of(const Gemm& g, bool whole_runs) {
+  GemmArgs args{};
+  args.a = g.a;
+  args.b = g.b;
+  args.rows = static_cast<std::int32_t>(g.rows);
+  args.k = g.k;
+  args.a_map = g.a_map;
+  args.live = g.live;
+  EpilogueArgs& e = args.epilogue;
+  e.kind = g.epilogue;
+  e.n = g.n;
+  e.rows_per_image = g.live.rows_per_image;
+  e.out_map = g.out_map;
+  e.out = g.out;
+  e.bias = g.bias;
+  e.scale = g.scale;
+  e.table = g.table;
+  e.step = g.step;
+  if (is_activation(g.epilogue))
+    e.aux = g.aux;
+  else if (g.epilogue != Epilogue::step_linf)
+    e.extra = is_store(g.epilogue) ? g.residual : g.aux;
+  e.vector = whole_runs;
+  return args;
+}
+
+void run(const Gemm& g, const GemmShape& shape, const GemmConfig& config, rt::Stream stream) {
+  if (g.rows == 0) return;
+  const GemmArgs args = args_of(g, shape.whole_runs);
+  if (config.core == GemmCore::wgmma)
+    launch_gemm_wgmma(g.precision, config, args, this_gemm_device(), stream);
+  else if (g.precision == Precision::bf16)
+    launch_gemm_bf16(config, args, stream);
+  else if (g.precision == Precision::fp16)
+    launch_gemm_fp16(config, args, stream);
+  else
+    launch_gemm_float32(config, args, stream);
+}
+
+}  // namespace
+
+bool wgmma_serves(const GemmShape& shape) {
+  return shape.precision != Precision::float32 && shape.aligned && shape.identity_rows && shape.whole_runs;
+}
+
+GemmConfig choose_gemm(const GemmShape& shape, const GemmDevice& device, GemmCore wanted) {
+  if (wanted == GemmCore::wgmma) require_wgmma(shape, device);
+  if (!shape.aligned) return {GemmCore::mma, 64, 64, false};
+  Best best;
+  if (wanted != GemmCore::mma && device.has_wgmma && wgmma_serves(shape)) {
+    best.consider(kWgmmaTogether, cycles_together(work(kWgmmaTogether, shape, device)));
+    for (const Candidate& c : kWgmmaInTurns)
+      if (!shape.steps || c.config.tile_columns != 192) best.consider(c, cycles_in_turns(work(c, shape, device)));
+  }
+  if (wanted != GemmCore::wgmma)
+    for (const Candidate& c : shape.precision == Precision::float32 ? kMma32 : kMma16)
+      best.consider(c, cycles_side_by_side(work(c, shape, device)));
+  return best.config;
+}
+
+void gemm(const Gemm& g, rt::Stream stream, GemmCore wanted) {
+  const GemmShape shape = shape_of(g);
+  check(g, shape);
+#if defined(SIGNSTEP_SIM)
+  if (wanted == GemmCore::automatic) wanted = GemmCore::mma;
+#endif
+  run(g, shape, choose_gemm(shape, this_gemm_device(), wanted), stream);
+}
+
+void gemm(const Gemm& g, rt::Stream stream, const GemmConfig& config) {
+  const GemmShape shape = shape_of(g);
+  check(g, shape);
+  if (config.core == GemmCore::wgmma) require_wgmma(shape, this_gemm_device());
+  if (config.core == GemmCore::wgmma && shape.steps && config.tile_columns == 192) refuse(shape, "step_linf has no 128 x 192 kernel");
+  if (config.aligned && !shape.aligned) refuse(shape, "this kernel needs aligned operands");
+  run(g, shape, config, stream);
+}
+
+void gemm(const Gemm& g, rt::Stream stream) { gemm(g, stream, GemmCore::automatic); }
+
+}  // namespace signstep::kernels

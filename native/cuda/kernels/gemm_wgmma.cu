@@ -1,0 +1,102 @@
+// gemm() on the wgmma core: persistent blocks, one a multiprocessor, that walk over the tiles along the columns first.
+#include "../mma/wgmma_core.cuh"
+#include "gemm_epilogue.cuh"
+#include "gemm_launch.h"
+
+namespace signstep::kernels {
+namespace {
+
+using namespace signstep::device;
+
+// In turns: the barriers at which a warpgroup waits until the other has handed over its tile. That keeps the tensor cores on one tile at a
+// time, and is needed: a warpgroup may wait for a round of a slot only when the round before has come, since mbarriers tell but odd from even.
+constexpr int kTurn = 1;
+
+template <class Tile>
+constexpr int kSharedBytes = Tile::kRingBytes + wgmma::kConsumerWarps * kEpilogueBytes<typename Tile::T> + Tile::kBarrierBytes;
+
+template <class Tile>
+__global__ void __launch_bounds__(wgmma::kThreads, 1)
+    gemm_wgmma(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const __grid_constant__ GemmArgs args) {
+#if SIGNSTEP_HAS_SM90
+  static_assert(kSharedBytes<Tile> <= 227 * 1024);
+  using T = typename Tile::T;
+  using Traits = EpilogueTraits<true, Tile::kColumns != 192>;
+  Shared<std::uint8_t> memory = dynamic_shared();
+  Shared<std::uint8_t> results = memory + Tile::kRingBytes;
+  wgmma::Ring<Tile> ring(memory, shared_cast<Mbar>(results + wgmma::kConsumerWarps * kEpilogueBytes<typename Tile::T>));
+  const int thread = static_cast<int>(threadIdx.x), warp = __shfl_sync(~0u, thread / 32, 0);  // known to be the same in all lanes
+  const int rows = rows_alive(args);
+  const int tiles = (rows + wgmma::kRows - 1) / wgmma::kRows * args.column_tiles;
+  const int rounds = (args.k + wgmma::kDepth - 1) / wgmma::kDepth;
+  if (thread == 0) ring.init();
+  __syncthreads();
+
+  if (warp >= wgmma::kConsumerWarps) {
+    setmaxnreg_dec<wgmma::kProducerRegisters>();
+    if (warp > wgmma::kConsumerWarps || thread % 32 != 0) return;
+    for (int tile = static_cast<int>(blockIdx.x); tile < tiles; tile += static_cast<int>(gridDim.x))
+      wgmma::produce(ring, a, b, tile / args.column_tiles * wgmma::kRows, tile % args.column_tiles * Tile::kColumns, rounds);
+    return;
+  }
+
+  setmaxnreg_inc<wgmma::kConsumerRegisters>();
+  const int warpgroup = warp / 4, step = static_cast<int>(gridDim.x);
+  int first = static_cast<int>(blockIdx.x);
+  if (Tile::kInTurns && warpgroup == 1) {
+    first += step;
+    ring.skip(rounds);
+  }
+  // Rows of a tile: 16w … of warp w; in turns 16 (w mod 4) … and 64 further on.
+  constexpr int kAcross = Tile::kColumns / kSlabColumns, kSlabs = Tile::kBlocks * kAcross;
+  Shared<std::uint8_t> own = results + warp * kEpilogueBytes<T>;
+  const ExtraRuns<T, Traits> extra(own + kStageBytes);
+  const int first_row = (Tile::kInTurns ? warp % 4 : warp) * kSlabRows;
+#pragma unroll 1
+  for (int tile = first; tile < tiles; tile += Tile::kInTurns ? 2 * step : step) {
+    const WarpTile at{tile / args.column_tiles * wgmma::kRows + first_row, tile % args.column_tiles * Tile::kColumns, 64, kAcross};
+    extra.fetch(args.epilogue, rows, at, 0, kSlabs);  // arrives during the product
+    wgmma::Accumulators<Tile> acc;
+    if (Tile::kInTurns && tile != static_cast<int>(blockIdx.x)) barrier_sync(kTurn + warpgroup, 256);
+    wgmma::consume(ring, acc, Tile::kInTurns ? 0 : warpgroup * 64, rounds, [&] {
+      if (Tile::kInTurns && tile + step < tiles) barrier_arrive(kTurn + (warpgroup ^ 1), 256);
+    });
+    if (Tile::kInTurns) ring.skip(rounds);
+    write_tile<T, kSlabs, Traits>(args.epilogue, shared_cast<float>(own), rows, at, extra,
+                                  [&](int s, int j, int e) { return acc[s / kAcross][s % kAcross * 32 + j * 4 + e]; });
+  }
+#endif
+}
+
+template <class Tile>
+void launch_tile(const char* name, GemmArgs args, const GemmDevice& device, rt::Stream stream) {
+  args.column_tiles = (args.epilogue.n + Tile::kColumns - 1) / Tile::kColumns;
+  const std::int64_t tiles = (static_cast<std::int64_t>(args.rows) + wgmma::kRows - 1) / wgmma::kRows * args.column_tiles;
+  const auto blocks = static_cast<unsigned>(tiles < device.multiprocessors ? tiles : device.multiprocessors);
+  const TensorMap a = make_tensor_map(args.a, 2, args.rows, args.k, args.k, wgmma::kRows, wgmma::kDepth);
+  const TensorMap b = make_tensor_map(args.b, 2, args.epilogue.n, args.k, args.k, Tile::kColumns, wgmma::kDepth);
+  launch(name, gemm_wgmma<Tile>, dim3(blocks), dim3(wgmma::kThreads), kSharedBytes<Tile>, stream, a, b, args);
+}
+
+// As many stages as fit beside the 64 KB through which results are written. 128 x 192 in turns holds 192 accumulators a thread, of 240
+// registers: step_linf finds no room there. 128 x 256 cannot be held that way at all.
+template <class T>
+void launch_type(const GemmConfig& config, const GemmArgs& args, const GemmDevice& device, rt::Stream stream) {
+  if (config.tile_columns == 256)
+    launch_tile<wgmma::Tile<T, 256, 3, false>>("gemm_wgmma_128x256", args, device, stream);
+  else if (config.tile_columns == 192)
+    launch_tile<wgmma::Tile<T, 192, 4, true>>("gemm_wgmma_128x192", args, device, stream);
+  else
+    launch_tile<wgmma::Tile<T, 128, 5, true>>("gemm_wgmma_128x128", args, device, stream);
+}
+
+}  // namespace
+
+void launch_gemm_wgmma(Precision precision, const GemmConfig& config, const GemmArgs& args, const GemmDevice& device, rt::Stream stream) {
+  if (precision == Precision::bf16)
+    launch_type<bf16>(config, args, device, stream);
+  else
+    launch_type<f16>(config, args, device, stream);
+}
+
+}  // namespace signstep::kernels
