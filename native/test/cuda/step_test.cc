@@ -135,6 +135,43 @@ TEST("steps do not depend on the warp order") {
     device_case::under_schedules([&](int) { compare(shape, kind, numbers(shape, kind, Gradients::ordinary, random), {}); });
 }
 
+// Sums are float64 and what is made of them float32, so their order hardly ever shows. Here it does: the mean lies between two floats but for
+// elements so small that each is lost when it is added to the largest one, and not when they are added to each other first.
+TEST("sums are added in the order of the CPU core, in every layout") {
+  std::mt19937 random(99);
+  for (const Shape& shape : {Shape{1, 2, 256, 256, 0}, Shape{1, 2, 256, 256, 16}, Shape{1, 2, 256, 256, 2}, Shape{1, 2, 256, 256, 1}})
+    for (int round = 0; round < 50; ++round) {
+      Numbers n = numbers(shape, Kind::momentum, Gradients::zero, random);
+      const std::size_t run = 16384, lanes = 16, runs = shape.elements() / run;
+      const auto below = [&](std::size_t bound) { return std::uniform_int_distribution<std::size_t>(0, bound - 1)(random); };
+      const std::size_t of_run = below(runs), of_lane = below(lanes), row = 1 + below(run / lanes - 2);
+      const auto at = [&](std::size_t r, std::size_t place, std::size_t lane) -> float& { return n.gradient[r * run + place * lanes + lane]; };
+      const float small = 0x1.8p-54f;
+      switch (round % 5) {
+        case 0:  // after it in its lane: lost
+          for (std::size_t i = row + 1; i < run / lanes; ++i) at(of_run, i, of_lane) = small;
+          break;
+        case 1:  // before it in its lane
+          for (std::size_t i = 0; i < row; ++i) at(of_run, i, of_lane) = small;
+          break;
+        case 2: {  // one in each of two other lanes: lost unless those are added to each other first
+          const std::size_t one = 1 + below(lanes - 1), other = 1 + (one + below(lanes - 2)) % (lanes - 1);
+          for (const std::size_t away : {one, other}) at(of_run, below(run / lanes), (of_lane + away) % lanes) = small;
+          break;
+        }
+        case 3:  // one in each of some runs
+          for (std::size_t r = 0; r < runs; ++r)
+            if (r != of_run && below(4) != 0) at(r, below(run / lanes), below(lanes)) = small;
+          break;
+        default:  // anywhere
+          for (int i = 0; i < 40; ++i) at(below(runs), below(run / lanes), below(lanes)) = small;
+      }
+      at(of_run, row - 1, of_lane) = 0x1p-24f;
+      at(of_run, row, of_lane) = 1;
+      compare(shape, Kind::momentum, n, {.decay = 0, .precision = Precision::float32});
+    }
+}
+
 TEST("gradients of zeros, of subnormals, of the largest floats and of no number have the bits of the CPU core") {
   std::mt19937 random(93);
   const Shape shape{2, 3, 16, 16, 8};
