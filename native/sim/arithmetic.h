@@ -29,6 +29,7 @@ namespace signstep::device {
 
 inline float __expf(float x) { return ::expf(x); }
 inline float __logf(float x) { return ::logf(x); }
+inline float fast_exp2(float x) { return ::exp2f(x); }
 inline float rsqrtf(float x) { return 1.0f / ::sqrtf(x); }
 inline float __fdividef(float a, float b) { return a / b; }
 inline float __frcp_rn(float x) { return 1.0f / x; }

@@ -27,7 +27,7 @@ void Stacks::reserve(std::size_t count) {
   const std::size_t each = stack_bytes + guard_bytes_;
   void* mapping = mmap(nullptr, count * each, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping == MAP_FAILED) {
-    throw rt::Failure{rt::Failure::Kind::out_of_memory, "simulator: no memory for the stacks of " + std::to_string(count) + " threads"};
+    throw rt::Failure{rt::Failure::Kind::out_of_memory, "out of memory: no room for the stacks of " + std::to_string(count) + " threads"};
   }
   base_ = static_cast<std::byte*>(mapping);
   count_ = count;

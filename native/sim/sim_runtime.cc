@@ -104,7 +104,7 @@ void* allocate(std::size_t bytes) {
   const std::lock_guard lock(all.mutex);
   void* memory = all.bytes + bytes > memory_limit() ? nullptr : aligned_memory(bytes);
   if (memory == nullptr) {
-    throw Failure{Failure::Kind::out_of_memory, "no room for " + std::to_string(bytes) + " bytes on the simulated device (" +
+    throw Failure{Failure::Kind::out_of_memory, "out of memory: no room for " + std::to_string(bytes) + " bytes on the simulated device (" +
                                                     std::to_string(all.bytes) + " in use)"};
   }
   std::memset(memory, 0xFF, bytes);
@@ -132,7 +132,7 @@ std::uint64_t allocated_bytes() {
 
 void* allocate_pinned(std::size_t bytes) {
   void* memory = aligned_memory(bytes);
-  if (memory == nullptr) throw Failure{Failure::Kind::out_of_memory, "no room for " + std::to_string(bytes) + " bytes of pinned memory"};
+  if (memory == nullptr) throw Failure{Failure::Kind::out_of_memory, "out of memory: no room for " + std::to_string(bytes) + " bytes of pinned memory"};
   return memory;
 }
 

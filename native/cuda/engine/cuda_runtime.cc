@@ -45,7 +45,8 @@ std::string text_of(cudaError_t error) { return std::string(cudaGetErrorString(e
 void check(cudaError_t error, const std::string& what) {
   if (error == cudaSuccess) return;
   cudaGetLastError();  // or the next call would report it again
-  throw Failure{kind_of(error), what + ": " + text_of(error)};
+  const Failure::Kind kind = kind_of(error);
+  throw Failure{kind, (kind == Failure::Kind::out_of_memory ? "out of memory: " : "") + what + ": " + text_of(error)};
 }
 
 cudaStream_t of(Stream stream) { return reinterpret_cast<cudaStream_t>(stream); }
