@@ -1,6 +1,6 @@
-// Products of batches of matrices with any strides, for what no fused kernel covers: out = alpha * a . b, accumulated in float32. Two 16-bit
-// operands go to the matrix cores; where one is float32 products are of float32 accuracy, in the kernel of this file: tiles of 64 x 64 x 16,
-// 256 threads with 4 x 4 results each, the next tile on its way in registers while this one is multiplied.
+// Products of batches of matrices with any strides, for what no fused kernel covers: out = alpha * a . b, accumulated in float32. Two
+// 16-bit operands go to the matrix cores; where one is float32 products are of float32 accuracy, in the kernel of this file: tiles of 64 x
+// 64 x 16, 256 threads with 4 x 4 results each, the next tile on its way in registers while this one is multiplied.
 #include "batched_matmul.cuh"
 #include "batched_matmul_mma.cuh"
 
@@ -15,7 +15,8 @@ constexpr int kPitch = kSide + 2;  // even, for reads of two floats; 16 rows 2 b
 constexpr int kLoads = kSide * kDepth / kBlock;
 
 template <class T>
-__device__ __forceinline__ void fetch(const Side& side, std::int64_t base, std::int32_t first, std::int32_t k0, std::int32_t k, float (&to)[kLoads]) {
+__device__ __forceinline__ void fetch(const Side& side, std::int64_t base, std::int32_t first, std::int32_t k0, std::int32_t k,
+                                      float (&to)[kLoads]) {
   const Route way = route<kDepth, kBlock>(side);
 #pragma unroll
   for (int i = 0; i < kLoads; i++) {

@@ -31,14 +31,13 @@ struct Tile {
 };
 
 __device__ __forceinline__ Tile tile_of(const Job& job) {
-  const std::int64_t batch = job.tiles.quotient(blockIdx.x, false), tile = static_cast<std::int64_t>(blockIdx.x) - batch * job.tiles.divisor;
+  const std::int64_t batch = job.tiles.quotient(blockIdx.x, false),
+                     tile = static_cast<std::int64_t>(blockIdx.x) - batch * job.tiles.divisor;
   const std::int64_t down = job.tiles_n.quotient(tile, false), right = tile - down * job.tiles_n.divisor;
   const std::int64_t outer = job.batch2.quotient(batch, false), i2 = batch - outer * job.batch2.divisor;
   const std::int64_t i0 = job.batch1.quotient(outer, false), i1 = outer - i0 * job.batch1.divisor;
-  return {static_cast<std::int32_t>(down * kSide),
-          static_cast<std::int32_t>(right * kSide),
-          i0 * job.a.batch[0] + i1 * job.a.batch[1] + i2 * job.a.batch[2],
-          i0 * job.b.batch[0] + i1 * job.b.batch[1] + i2 * job.b.batch[2],
+  return {static_cast<std::int32_t>(down * kSide), static_cast<std::int32_t>(right * kSide),
+          i0 * job.a.batch[0] + i1 * job.a.batch[1] + i2 * job.a.batch[2], i0 * job.b.batch[0] + i1 * job.b.batch[1] + i2 * job.b.batch[2],
           batch * job.a.extent * job.b.extent};
 }
 
@@ -50,7 +49,8 @@ struct Route {
 template <int Depth, int Threads>
 __device__ __forceinline__ Route route(const Side& side) {
   const int thread = static_cast<int>(threadIdx.x);
-  return side.along == 1 ? Route{thread / Depth, thread % Depth, Threads / Depth, 0} : Route{thread % kSide, thread / kSide, 0, Threads / kSide};
+  return side.along == 1 ? Route{thread / Depth, thread % Depth, Threads / Depth, 0}
+                         : Route{thread % kSide, thread / kSide, 0, Threads / kSide};
 }
 
 template <class T>

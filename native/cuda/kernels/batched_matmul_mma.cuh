@@ -1,6 +1,6 @@
-// Batched products of two 16-bit operands on the matrix cores (mma.sync): tiles of 64 x 64 x 32, 8 warps with 32 x 16 results each, the next
-// tile on its way in registers while this one is multiplied. Elements are read one by one, whatever their strides; with 4 warps and twice the
-// results each, the addresses of 32 loads took 210 registers.
+// Batched products of two 16-bit operands on the matrix cores (mma.sync): tiles of 64 x 64 x 32, 8 warps with 32 x 16 results each, the
+// next tile on its way in registers while this one is multiplied. Elements are read one by one, whatever their strides; with 4 warps and
+// twice the results each, the addresses of 32 loads took 210 registers.
 #pragma once
 
 #include "batched_matmul.cuh"
@@ -15,7 +15,8 @@ inline constexpr std::size_t kMmaShared = 2 * kSide * kMmaPitch * 2;
 
 // `from`: the thread's first element of the tile at k0.
 template <class T>
-__device__ __forceinline__ void fetch_raw(const Side& side, const Route& way, const T* from, std::int32_t first, std::int32_t left, T (&to)[kMmaLoads]) {
+__device__ __forceinline__ void fetch_raw(const Side& side, const Route& way, const T* from, std::int32_t first, std::int32_t left,
+                                          T (&to)[kMmaLoads]) {
   const std::int64_t step = way.across_step * side.across + way.along_step * side.along;
 #pragma unroll
   for (int i = 0; i < kMmaLoads; i++) {
@@ -42,7 +43,7 @@ __global__ void __launch_bounds__(kMmaBlock) batched_matmul_mma(const Job job) {
   const Tile tile = tile_of(job);
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   const int row0 = warp / 4 * 32, column0 = warp % 4 * 16;  // of the warp's results in the tile
-  // ldmatrix: lanes 0-15 give the rows of the first 8 values of k, 16-31 those of the next; for b, 8 columns and both halves, then 8 more columns.
+  // ldmatrix: lanes 0-15 give the rows of the first 8 values of k, 16-31 of the next; for b, both halves of 8 columns, then of 8 more.
   const Shared<T> a_row = a_tile + ((row0 + lane % 16) * kMmaPitch + lane / 16 * 8);
   const Shared<T> b_row = b_tile + ((column0 + lane / 16 * 8 + lane % 8) * kMmaPitch + lane / 8 % 2 * 8);
 
@@ -87,7 +88,8 @@ __global__ void __launch_bounds__(kMmaBlock) batched_matmul_mma(const Job job) {
     for (int j = 0; j < 2; j++) {
 #pragma unroll
       for (int f = 0; f < 4; f++) {
-        store_result<T>(job, tile, tile.m0 + row0 + 16 * i + lane / 4 + f / 2 * 8, tile.n0 + column0 + 8 * j + lane % 4 * 2 + f % 2, sums[i][j][f]);
+        store_result<T>(job, tile, tile.m0 + row0 + 16 * i + lane / 4 + f / 2 * 8, tile.n0 + column0 + 8 * j + lane % 4 * 2 + f % 2,
+                        sums[i][j][f]);
       }
     }
   }

@@ -3,7 +3,8 @@
 
 namespace signstep::kernels {
 
-void convert(Precision precision, const float* in, Operand out, std::int64_t rows, std::int64_t columns, bool transposed, rt::Stream stream) {
+void convert(Precision precision, const float* in, Operand out, std::int64_t rows, std::int64_t columns, bool transposed,
+             rt::Stream stream) {
   require(is_number(out), "convert", "int32 constants are stored as they are");
   Copy args;
   args.precision = precision;

@@ -78,15 +78,16 @@ void copy_as(const void* from, void* to, const Axes<2>& axes, rt::Stream stream)
   turn.tiles = Divisor(tiles);
   turn.wide = tiles * turn.others.count >= (std::int64_t{1} << 31);
   require(!turn.wide, "copy", "more than 2^31 tiles");
-  launch("copy_turned", copy_turned<In, Out>, dim3(static_cast<unsigned>(tiles * turn.others.count)), dim3(kBlock), kTile * (kTile + 1) * sizeof(In), stream,
-         in, out, turn);
+  launch("copy_turned", copy_turned<In, Out>, dim3(static_cast<unsigned>(tiles * turn.others.count)), dim3(kBlock),
+         kTile * (kTile + 1) * sizeof(In), stream, in, out, turn);
 }
 
 // The largest power of two up to 16 bytes in which both arrays can be moved: the runs of the fastest axis, every other stride and both
 // addresses are multiples of it.
 std::size_t unit_bytes(const void* in, const void* out, const Axes<2>& axes, std::size_t element) {
   if (axes.strides[kIn][0] != 1 || axes.strides[kOut][0] != 1) return element;
-  auto bits = static_cast<std::uint64_t>(axes.dims[0]) * element | reinterpret_cast<std::uintptr_t>(in) | reinterpret_cast<std::uintptr_t>(out) | 16;
+  auto bits = static_cast<std::uint64_t>(axes.dims[0]) * element | reinterpret_cast<std::uintptr_t>(in) |
+              reinterpret_cast<std::uintptr_t>(out) | 16;
   for (int i = 1; i < axes.rank; i++) {
     for (int o = 0; o < 2; o++) bits |= static_cast<std::uint64_t>(axes.strides[o][i]) * element;
   }

@@ -114,6 +114,8 @@ __device__ __forceinline__ To converted(From value) {
 inline bool is_float(const Operand& operand) { return operand.type == program::ElementType::float32; }
 inline bool is_number(const Operand& operand) { return operand.type != program::ElementType::int32; }
 
-inline unsigned blocks_for(std::int64_t items, std::int64_t per_block) { return static_cast<unsigned>((items + per_block - 1) / per_block); }
+inline unsigned blocks_for(std::int64_t items, std::int64_t per_block) {
+  return static_cast<unsigned>((items + per_block - 1) / per_block);
+}
 
 }  // namespace signstep::kernels

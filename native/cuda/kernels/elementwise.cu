@@ -133,8 +133,8 @@ void elementwise(const Elementwise& args, rt::Stream stream) {
       }
     }
     job.walk = Walk<kOperands>(axes);
-    launch("elementwise", wide ? elementwise_kernel<T, N> : elementwise_kernel<T, 1>, dim3(blocks_for(job.walk.count, kBlock)), dim3(kBlock), 0, stream,
-           job);
+    launch("elementwise", wide ? elementwise_kernel<T, N> : elementwise_kernel<T, 1>, dim3(blocks_for(job.walk.count, kBlock)),
+           dim3(kBlock), 0, stream, job);
   });
 }
 

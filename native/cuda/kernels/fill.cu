@@ -28,8 +28,8 @@ template <class T>
 void fill_as(void* data, std::int64_t elements, float value, rt::Stream stream) {
   T* out = static_cast<T*>(data);
   const bool wide = aligned16(out);
-  launch("fill", wide ? fill_kernel<T, kWide<T>> : fill_kernel<T, 1>, dim3(blocks_for(elements, kBlock * (wide ? kWide<T> : 1))), dim3(kBlock), 0, stream,
-         out, elements, value);
+  launch("fill", wide ? fill_kernel<T, kWide<T>> : fill_kernel<T, 1>, dim3(blocks_for(elements, kBlock * (wide ? kWide<T> : 1))),
+         dim3(kBlock), 0, stream, out, elements, value);
 }
 
 }  // namespace
@@ -38,11 +38,12 @@ void fill(Precision precision, Operand out, std::int64_t elements, float value, 
   if (elements == 0) return;
   switch (out.type) {
     case program::ElementType::int32:
-      launch("fill_int32", fill_int32, dim3(blocks_for(elements, kBlock)), dim3(kBlock), 0, stream, static_cast<std::int32_t*>(out.data), elements,
-             static_cast<std::int32_t>(value));
+      launch("fill_int32", fill_int32, dim3(blocks_for(elements, kBlock)), dim3(kBlock), 0, stream, static_cast<std::int32_t*>(out.data),
+             elements, static_cast<std::int32_t>(value));
       return;
     case program::ElementType::float32: return fill_as<float>(out.data, elements, value, stream);
-    case program::ElementType::value: return with_element(precision, [&]<class T>(Element<T>) { fill_as<T>(out.data, elements, value, stream); });
+    case program::ElementType::value:
+      return with_element(precision, [&]<class T>(Element<T>) { fill_as<T>(out.data, elements, value, stream); });
   }
 }
 

@@ -1,5 +1,5 @@
-// The functions of the elementwise kernel, in float32. Where a definition leaves a choice it is numpy's: NaN goes through minimum, maximum and
-// clip, powers of a negative base are real where the exponent is whole, rounding goes to even.
+// The functions of the elementwise kernel, in float32. Where a definition leaves a choice it is numpy's: NaN goes through minimum, maximum
+// and clip, powers of a negative base are real where the exponent is whole, rounding goes to even.
 #pragma once
 
 #include <cmath>
@@ -11,7 +11,8 @@ namespace signstep::kernels {
 __device__ __forceinline__ float sigmoid_of(float x) { return 1.0f / (1.0f + expf(-x)); }
 
 // Sine (quarter = 0) and cosine (quarter = 1). The library's sinf keeps a table in local memory for large arguments; here the argument is
-// reduced in double precision, whose 106 bits of pi / 2 hold up to |x| = 2^48. Beyond that neighbouring floats are many turns apart: 0 and 1.
+// reduced in double precision, whose 106 bits of pi / 2 hold up to |x| = 2^48. Beyond that neighbouring floats are many turns apart: 0 and
+// 1.
 __device__ __forceinline__ float wave(float x, int quarter) {
   if (fabsf(x) > 2.8e14f && fabsf(x) <= 3.4028235e38f) x = 0;
   const double turns = std::rint(static_cast<double>(x) * 0.63661977236758134308);

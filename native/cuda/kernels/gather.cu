@@ -36,8 +36,8 @@ void gather_as(const Gather& args, std::int64_t inner, rt::Stream stream) {
   job.axis = args.axis;
   job.inner = Divisor(inner), job.count = Divisor(args.count);
   job.wide = job.units >= (std::int64_t{1} << 31);
-  launch("gather", gather_kernel<In, Out>, dim3(blocks_for(job.units, kBlock)), dim3(kBlock), 0, stream, static_cast<const In*>(args.in.data),
-         static_cast<Out*>(args.out.data), job);
+  launch("gather", gather_kernel<In, Out>, dim3(blocks_for(job.units, kBlock)), dim3(kBlock), 0, stream,
+         static_cast<const In*>(args.in.data), static_cast<Out*>(args.out.data), job);
 }
 
 }  // namespace
@@ -48,7 +48,8 @@ void gather(const Gather& args, rt::Stream stream) {
   const std::size_t in_bytes = bytes_of(args.precision, args.in.type), out_bytes = bytes_of(args.precision, args.out.type);
   if (in_bytes == out_bytes) {
     const auto merged = static_cast<std::int64_t>(16 / in_bytes);
-    if (args.inner % merged == 0 && aligned16(args.in.data) && aligned16(args.out.data)) return gather_as<uint4, uint4>(args, args.inner / merged, stream);
+    if (args.inner % merged == 0 && aligned16(args.in.data) && aligned16(args.out.data))
+      return gather_as<uint4, uint4>(args, args.inner / merged, stream);
     if (in_bytes == 4) return gather_as<std::uint32_t, std::uint32_t>(args, args.inner, stream);
     return gather_as<std::uint16_t, std::uint16_t>(args, args.inner, stream);
   }

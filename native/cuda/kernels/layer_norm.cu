@@ -91,8 +91,8 @@ void layer_norm(const LayerNorm& args, rt::Stream stream) {
       return;
     }
     with_spread<T>(shape, [&]<class Spread>(Element<Spread>) {
-      launch("layer_norm", layer_norm_on_chip<T, Spread>, dim3(blocks_for(args.rows, shape.rows_per_block())), dim3(shape.threads()), kRowShared, stream,
-             args, shape);
+      launch("layer_norm", layer_norm_on_chip<T, Spread>, dim3(blocks_for(args.rows, shape.rows_per_block())), dim3(shape.threads()),
+             kRowShared, stream, args, shape);
     });
   });
 }

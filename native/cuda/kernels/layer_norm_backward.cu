@@ -81,12 +81,13 @@ void layer_norm_backward(const LayerNormBackward& args, rt::Stream stream) {
     const bool aligned = aligned16(args.dy) && aligned16(args.y) && aligned16(args.dx) && aligned16(args.addend);
     const RowShape shape = row_shape(args.columns, sizeof(T), aligned);
     if (shape.chunks == 0) {
-      launch("layer_norm_backward_long", layer_norm_backward_long<T>, dim3(static_cast<unsigned>(args.rows)), dim3(kRowBlock), kRowShared, stream, args);
+      launch("layer_norm_backward_long", layer_norm_backward_long<T>, dim3(static_cast<unsigned>(args.rows)), dim3(kRowBlock), kRowShared,
+             stream, args);
       return;
     }
     with_spread<T>(shape, [&]<class Spread>(Element<Spread>) {
-      launch("layer_norm_backward", layer_norm_backward_on_chip<T, Spread>, dim3(blocks_for(args.rows, shape.rows_per_block())), dim3(shape.threads()),
-             kRowShared, stream, args, shape);
+      launch("layer_norm_backward", layer_norm_backward_on_chip<T, Spread>, dim3(blocks_for(args.rows, shape.rows_per_block())),
+             dim3(shape.threads()), kRowShared, stream, args, shape);
     });
   });
 }

@@ -1,5 +1,5 @@
-// Sums, means, extremes and products over any axes of an array. Every result is one sum in one order, whatever else runs: no atomics. NaN goes
-// through maximum and minimum, as in numpy. Over no elements: 0, NaN for the mean, -infinity, +infinity, 1.
+// Sums, means, extremes and products over any axes of an array. Every result is one sum in one order, whatever else runs: no atomics. NaN
+// goes through maximum and minimum, as in numpy. Over no elements: 0, NaN for the mean, -infinity, +infinity, 1.
 #include "element.cuh"
 #include "functions.cuh"
 #include "walk.h"
@@ -14,8 +14,8 @@ struct Job {
   const void* in;
   void* out;
   bool in_float, out_float;
-  float length;    // elements that go into a result
-  Walk<1> kept;    // results, in units of Results elements
+  float length;     // elements that go into a result
+  Walk<1> kept;     // results, in units of Results elements
   Walk<1> reduced;  // what goes into one, in units of Run elements
 };
 
@@ -162,15 +162,16 @@ void reduce(const Reduce& args, rt::Stream stream) {
       job.kept = Walk<1>(kept);
       job.reduced = Walk<1>(wide ? in_units(reduced, N) : reduced);
       const int warps = warps_for(job.reduced.count / 4);
-      launch("reduce", wide ? reduce_along<T, N> : reduce_along<T, 1>, dim3(blocks_for(job.kept.count, 8 / warps)), dim3(kBlock), 8 * sizeof(float), stream,
-             job, warps);
+      launch("reduce", wide ? reduce_along<T, N> : reduce_along<T, 1>, dim3(blocks_for(job.kept.count, 8 / warps)), dim3(kBlock),
+             8 * sizeof(float), stream, job, warps);
     } else {
       const bool wide = allows(kept, reduced, job.in, N) && aligned16(job.out);
       job.kept = Walk<1>(wide ? in_units(kept, N) : kept);
       job.reduced = Walk<1>(reduced);
       const int warps = job.reduced.count >= 32 ? 8 : job.reduced.count >= 8 ? 4 : 1;
-      launch("reduce", wide ? reduce_across<T, N> : reduce_across<T, 1>, dim3(blocks_for(job.kept.count, 32)), dim3(static_cast<unsigned>(32 * warps)),
-             static_cast<std::size_t>(32 * warps * (wide ? N : 1)) * sizeof(float), stream, job, warps);
+      launch("reduce", wide ? reduce_across<T, N> : reduce_across<T, 1>, dim3(blocks_for(job.kept.count, 32)),
+             dim3(static_cast<unsigned>(32 * warps)), static_cast<std::size_t>(32 * warps * (wide ? N : 1)) * sizeof(float), stream, job,
+             warps);
     }
   });
 }

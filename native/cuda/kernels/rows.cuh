@@ -6,9 +6,9 @@
 
 namespace signstep::kernels {
 
-inline constexpr int kRowBlock = 256;           // threads of a block, at most
+inline constexpr int kRowBlock = 256;  // threads of a block, at most
 inline constexpr int kRowWarps = kRowBlock / 32;
-inline constexpr int kScalarChunks = 8;         // elements a thread holds where 16-byte accesses are impossible
+inline constexpr int kScalarChunks = 8;  // elements a thread holds where 16-byte accesses are impossible
 
 // One, two or three 16-byte chunks a thread: 192, 384 and 768 columns of 16 bits are then one warp a row with at most a quarter of its
 // lanes idle, and 24 values a thread leave room for three rows of operands in the backward kernels.

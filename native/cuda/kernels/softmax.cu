@@ -1,5 +1,5 @@
-// Softmax over the columns of a matrix, stable for any finite scores. An entry of -infinity gives 0, and so does every entry of a row that is
-// -infinity throughout (a row that attends to nothing); a NaN makes its row NaN.
+// Softmax over the columns of a matrix, stable for any finite scores. An entry of -infinity gives 0, and so does every entry of a row that
+// is -infinity throughout (a row that attends to nothing); a NaN makes its row NaN.
 #include "rows.cuh"
 
 namespace signstep::kernels {
@@ -75,8 +75,8 @@ void softmax(Precision precision, const void* x, void* y, std::int64_t rows, std
       return;
     }
     with_spread<T>(shape, [&]<class Spread>(Element<Spread>) {
-      launch("softmax", softmax_on_chip<T, Spread>, dim3(blocks_for(rows, shape.rows_per_block())), dim3(shape.threads()), kRowShared, stream, from, to,
-             rows, shape);
+      launch("softmax", softmax_on_chip<T, Spread>, dim3(blocks_for(rows, shape.rows_per_block())), dim3(shape.threads()), kRowShared,
+             stream, from, to, rows, shape);
     });
   });
 }

@@ -1,5 +1,5 @@
-// Walking strided arrays: on the host the axes of an operation are merged where all operands allow it, on the device a linear index becomes one
-// offset an operand. Knows no device: tested as plain C++.
+// Walking strided arrays: on the host the axes of an operation are merged where all operands allow it, on the device a linear index
+// becomes one offset an operand. Knows no device: tested as plain C++.
 #pragma once
 
 #include <cstdint>

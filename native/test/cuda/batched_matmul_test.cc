@@ -16,18 +16,18 @@ struct Shape {
 };
 
 const Shape kShapes[] = {
-    {64, 64, 32, {1, 1, 2}, {0, 0, 2048}, {0, 0, 2048}, 32, 1, 64, 1},          // whole tiles
-    {70, 65, 37, {1, 2, 2}, {0, 5180, 2590}, {0, 4810, 2405}, 37, 1, 65, 1},    // ragged
-    {33, 49, 20, {2, 3, 1}, {60, 20, 0}, {60, 20, 0}, 120, 1, 1, 120},          // q k^T with heads side by side
-    {17, 20, 33, {2, 3, 1}, {1683, 561, 0}, {60, 20, 0}, 33, 1, 120, 1},        // p v
-    {20, 17, 33, {1, 1, 3}, {0, 0, 660}, {0, 0, 0}, 1, 20, 17, 1},              // a transposed, b shared by the batch
-    {1, 5, 100, {2, 1, 1}, {0, 0, 0}, {500, 0, 0}, 0, 1, 5, 1},                 // a row, broadcast
+    {64, 64, 32, {1, 1, 2}, {0, 0, 2048}, {0, 0, 2048}, 32, 1, 64, 1},        // whole tiles
+    {70, 65, 37, {1, 2, 2}, {0, 5180, 2590}, {0, 4810, 2405}, 37, 1, 65, 1},  // ragged
+    {33, 49, 20, {2, 3, 1}, {60, 20, 0}, {60, 20, 0}, 120, 1, 1, 120},        // q k^T with heads side by side
+    {17, 20, 33, {2, 3, 1}, {1683, 561, 0}, {60, 20, 0}, 33, 1, 120, 1},      // p v
+    {20, 17, 33, {1, 1, 3}, {0, 0, 660}, {0, 0, 0}, 1, 20, 17, 1},            // a transposed, b shared by the batch
+    {1, 5, 100, {2, 1, 1}, {0, 0, 0}, {500, 0, 0}, 0, 1, 5, 1},               // a row, broadcast
     {3, 1, 1, {1, 1, 1}, {0, 0, 0}, {0, 0, 0}, 1, 1, 1, 1},
-    {4, 6, 0, {1, 1, 1}, {0, 0, 0}, {0, 0, 0}, 0, 1, 6, 1},                     // sums of nothing
+    {4, 6, 0, {1, 1, 1}, {0, 0, 0}, {0, 0, 0}, 0, 1, 6, 1},  // sums of nothing
 };
 
-std::size_t extent(const std::int64_t (&batch)[3], const std::int64_t (&strides)[3], std::int64_t rows, std::int64_t row, std::int64_t columns,
-                   std::int64_t column) {
+std::size_t extent(const std::int64_t (&batch)[3], const std::int64_t (&strides)[3], std::int64_t rows, std::int64_t row,
+                   std::int64_t columns, std::int64_t column) {
   std::int64_t last = (rows > 0 ? (rows - 1) * row : 0) + (columns > 0 ? (columns - 1) * column : 0);
   for (int i = 0; i < 3; i++) last += (batch[i] - 1) * strides[i];
   return static_cast<std::size_t>(last + 1);
@@ -67,19 +67,21 @@ TEST("batched_matmul is within rounding of the exact product for any strides and
           }
         }
         const Values a_in(a, a_precision), b_in(b, b_precision);
-        under_schedules([&](int) {
-          Values out(expected.size(), out_precision);
-          BatchedMatmul args;
-          args.precision = precision;
-          args.a = {a_in.data(), a_float ? ElementType::float32 : ElementType::value};
-          args.b = {b_in.data(), b_float ? ElementType::float32 : ElementType::value};
-          args.out = {out.data(), out_float ? ElementType::float32 : ElementType::value};
-          args.m = s.m, args.n = s.n, args.k = s.k, args.alpha = kAlpha;
-          for (int i = 0; i < 3; i++) args.batch[i] = s.batch[i], args.a_batch[i] = s.a_batch[i], args.b_batch[i] = s.b_batch[i];
-          args.a_row = s.a_row, args.a_column = s.a_column, args.b_row = s.b_row, args.b_column = s.b_column;
-          signstep::kernels::batched_matmul(args, nullptr);
-          EXPECT(relative_error(out.host(), expected) <= 1.5 * rounding_error(expected, out_precision) + 2e-6);
-        }, types == 0 || types == 1 ? 4 : 1);
+        under_schedules(
+            [&](int) {
+              Values out(expected.size(), out_precision);
+              BatchedMatmul args;
+              args.precision = precision;
+              args.a = {a_in.data(), a_float ? ElementType::float32 : ElementType::value};
+              args.b = {b_in.data(), b_float ? ElementType::float32 : ElementType::value};
+              args.out = {out.data(), out_float ? ElementType::float32 : ElementType::value};
+              args.m = s.m, args.n = s.n, args.k = s.k, args.alpha = kAlpha;
+              for (int i = 0; i < 3; i++) args.batch[i] = s.batch[i], args.a_batch[i] = s.a_batch[i], args.b_batch[i] = s.b_batch[i];
+              args.a_row = s.a_row, args.a_column = s.a_column, args.b_row = s.b_row, args.b_column = s.b_column;
+              signstep::kernels::batched_matmul(args, nullptr);
+              EXPECT(relative_error(out.host(), expected) <= 1.5 * rounding_error(expected, out_precision) + 2e-6);
+            },
+            types == 0 || types == 1 ? 4 : 1);
       }
     }
   }

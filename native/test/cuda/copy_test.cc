@@ -16,22 +16,22 @@ struct Shape {
 };
 
 const std::vector<Shape> kShapes = {
-    {{4, 5, 16}, {80, 16, 1}, {80, 16, 1}},                        // contiguous: 16 bytes a thread
-    {{4, 5, 6}, {30, 6, 1}, {30, 6, 1}, 1, 3},                     // 2 bytes
-    {{4, 5, 8}, {80, 16, 1}, {40, 8, 1}, 8},                       // a slice
-    {{3, 8}, {8, 1}, {24, 1}, 0, 16},                              // a part of a concatenation
-    {{3, 4}, {12, 1}, {8, 1}, 4, 4},                               // 8 bytes of 16-bit elements
-    {{3, 6}, {12, 1}, {8, 1}, 2, 2},                               // 4 bytes
-    {{3, 16}, {16, 1}, {17, 1}},                                   // one side aligned, the other not
+    {{4, 5, 16}, {80, 16, 1}, {80, 16, 1}},     // contiguous: 16 bytes a thread
+    {{4, 5, 6}, {30, 6, 1}, {30, 6, 1}, 1, 3},  // 2 bytes
+    {{4, 5, 8}, {80, 16, 1}, {40, 8, 1}, 8},    // a slice
+    {{3, 8}, {8, 1}, {24, 1}, 0, 16},           // a part of a concatenation
+    {{3, 4}, {12, 1}, {8, 1}, 4, 4},            // 8 bytes of 16-bit elements
+    {{3, 6}, {12, 1}, {8, 1}, 2, 2},            // 4 bytes
+    {{3, 16}, {16, 1}, {17, 1}},                // one side aligned, the other not
     {{3, 16}, {17, 1}, {16, 1}},
-    {{40, 70}, {70, 1}, {1, 40}},                                  // transposed
-    {{2, 3, 33, 65}, {6'435, 2'145, 65, 1}, {6'435, 33, 1, 99}},   // a permutation with both inner axes moved
-    {{2, 12, 3, 16}, {576, 48, 16, 1}, {576, 16, 192, 1}},         // heads: the inner axis stays
-    {{9, 5}, {5, 1}, {1, 9}},                                      // too small for a tile
+    {{40, 70}, {70, 1}, {1, 40}},                                 // transposed
+    {{2, 3, 33, 65}, {6'435, 2'145, 65, 1}, {6'435, 33, 1, 99}},  // a permutation with both inner axes moved
+    {{2, 12, 3, 16}, {576, 48, 16, 1}, {576, 16, 192, 1}},        // heads: the inner axis stays
+    {{9, 5}, {5, 1}, {1, 9}},                                     // too small for a tile
     {{2, 3, 4, 2, 3, 2}, {144, 48, 12, 6, 2, 1}, {1, 2, 6, 24, 48, 144}},
-    {{6, 10}, {-10, 1}, {10, 1}, 50},                              // reversed
+    {{6, 10}, {-10, 1}, {10, 1}, 50},  // reversed
     {{6, 10}, {-1, -6}, {10, 1}, 59},
-    {{7, 16}, {0, 1}, {16, 1}},                                    // a row repeated
+    {{7, 16}, {0, 1}, {16, 1}},  // a row repeated
     {{1, 1}, {5, 5}, {3, 3}, 2, 4},
     {{}, {}, {}},
 };
@@ -76,11 +76,13 @@ TEST("copy moves every element to its place and nothing else, converting where t
     for (const Shape& shape : kShapes) {
       for (const int types : {0, 1, 2, 3}) {
         const bool in_float = types % 2 == 1, out_float = types / 2 == 1;
-        const Precision in_precision = in_float ? Precision::float32 : precision, out_precision = out_float ? Precision::float32 : precision;
+        const Precision in_precision = in_float ? Precision::float32 : precision,
+                        out_precision = out_float ? Precision::float32 : precision;
         const std::vector<float> host = normal(static_cast<std::size_t>(extent(shape, shape.in_strides, shape.in_offset)), 1, random, 1);
         const auto size = static_cast<std::size_t>(extent(shape, shape.out_strides, shape.out_offset));
         std::vector<float> expected(size, NAN);
-        for_each(shape, [&](std::size_t from, std::size_t to) { expected[to] = rounded(rounded(host[from], in_precision), out_precision); });
+        for_each(shape,
+                 [&](std::size_t from, std::size_t to) { expected[to] = rounded(rounded(host[from], in_precision), out_precision); });
         const Values in(host, in_precision);
         under_schedules([&](int) {
           Values out(size, out_precision);
@@ -130,8 +132,8 @@ TEST("convert rounds constants to the element type, transposed or not") {
       for (const bool transposed : {false, true}) {
         under_schedules([&](int) {
           Values out(rows * columns, precision);
-          signstep::kernels::convert(precision, in.data(), {out.data()}, static_cast<std::int64_t>(rows), static_cast<std::int64_t>(columns), transposed,
-                                     nullptr);
+          signstep::kernels::convert(precision, in.data(), {out.data()}, static_cast<std::int64_t>(rows),
+                                     static_cast<std::int64_t>(columns), transposed, nullptr);
           const std::vector<float> result = out.host();
           bool all = true;
           for (std::size_t r = 0; r < rows; r++) {
@@ -151,7 +153,8 @@ TEST("fill writes one value into every element and no further") {
     for (const std::size_t count : {std::size_t{1}, std::size_t{8}, std::size_t{77}, std::size_t{3000}}) {
       for (const std::size_t skip : {std::size_t{0}, std::size_t{1}}) {
         Values out(count + 10, precision);
-        signstep::kernels::fill(precision, {static_cast<char*>(out.data()) + skip * bytes_of(precision)}, static_cast<std::int64_t>(count), 0.3f, nullptr);
+        signstep::kernels::fill(precision, {static_cast<char*>(out.data()) + skip * bytes_of(precision)}, static_cast<std::int64_t>(count),
+                                0.3f, nullptr);
         const std::vector<float> result = out.host();
         bool all = true;
         for (std::size_t i = 0; i < result.size(); i++) {

@@ -46,7 +46,9 @@ std::vector<Known> known() {
       {F::quick_gelu, [](double a, double, double) { return a * sigmoid(static_cast<double>(1.702f) * a); }},
       {F::silu, [](double a, double, double) { return a * sigmoid(a); }},
       {F::relu, [](double a, double, double) { return std::isnan(a) ? a : std::max(a, 0.0); }},
-      {F::sign, [](double a, double, double) { return a > 0 ? 1.0 : a < 0 ? -1.0 : a; }},
+      {F::sign, [](double a, double, double) { return a > 0   ? 1.0
+                                                      : a < 0 ? -1.0
+                                                              : a; }},
       {F::softplus, [](double a, double, double) { return std::max(a, 0.0) + std::log1p(std::exp(-std::fabs(a))); }},
       {F::sine, [](double a, double, double) { return std::sin(a); }, 0, 300},
       {F::cosine, [](double a, double, double) { return std::cos(a); }, 0, 300},
@@ -72,7 +74,9 @@ std::vector<Known> known() {
       {F::less_or_equal, [](double a, double b, double) { return a <= b ? 1.0 : 0.0; }},
       {F::equal, [](double a, double b, double) { return a == b ? 1.0 : 0.0; }},
       {F::gelu_erf_backward,
-       [](double a, double b, double) { return b * ((1 + std::erf(a / std::sqrt(2.0))) / 2 + a * std::exp(-a * a / 2) / std::sqrt(2 * kPi)); }},
+       [](double a, double b, double) {
+         return b * ((1 + std::erf(a / std::sqrt(2.0))) / 2 + a * std::exp(-a * a / 2) / std::sqrt(2 * kPi));
+       }},
       {F::gelu_tanh_backward,
        [](double a, double b, double) {
          const double t = std::tanh(gelu_tanh_inner(a));
@@ -133,7 +137,8 @@ void check(const Known& fact, const Shape& shape, Precision precision, const boo
   std::vector<std::unique_ptr<Data>> data;
   for (int o = 0; o < operands; o++) {
     std::vector<float> host = normal(static_cast<std::size_t>(extent(shape, o)), 1, random, fact.mean, fact.deviation);
-    for (std::size_t i = 0; i < host.size(); i++) host[i] = std::max(fact.function == Function::select && i % 3 == 0 ? 0 : host[i], fact.smallest);
+    for (std::size_t i = 0; i < host.size(); i++)
+      host[i] = std::max(fact.function == Function::select && i % 3 == 0 ? 0 : host[i], fact.smallest);
     if (o == 1 && fact.function != Function::divide) host[0] = data[0]->host()[0];  // something to be equal
     data.push_back(std::make_unique<Data>(std::move(host), precision, as_float[o]));
     *(o == 0 ? &args.a : o == 1 ? &args.b : &args.c) = data.back()->operand();
@@ -151,18 +156,21 @@ void check(const Known& fact, const Shape& shape, Precision precision, const boo
       for (int o = 0; o < 3; o++) at[o] += rest % shape.dims[i] * shape.strides[o][i];
     }
     double x[3] = {};
-    for (int o = 0; o < operands; o++) x[o] = static_cast<double>(data[static_cast<std::size_t>(o)]->host()[static_cast<std::size_t>(at[o])]);
+    for (int o = 0; o < operands; o++)
+      x[o] = static_cast<double>(data[static_cast<std::size_t>(o)]->host()[static_cast<std::size_t>(at[o])]);
     expected.push_back(fact.exact(x[0], x[1], x[2]));
   }
   const Precision out_precision = as_float[3] ? Precision::float32 : precision;
-  under_schedules([&](int) {
-    Values out(static_cast<std::size_t>(count), out_precision);
-    args.out = {out.data(), as_float[3] ? ElementType::float32 : ElementType::value};
-    signstep::kernels::elementwise(args, nullptr);
-    const double error = relative_error(out.host(), expected);
-    if (!(error <= 1.5 * rounding_error(expected, out_precision) + 2e-6)) std::printf("  function %d: error %g\n", code, error);
-    EXPECT(error <= 1.5 * rounding_error(expected, out_precision) + 2e-6);
-  }, schedules);
+  under_schedules(
+      [&](int) {
+        Values out(static_cast<std::size_t>(count), out_precision);
+        args.out = {out.data(), as_float[3] ? ElementType::float32 : ElementType::value};
+        signstep::kernels::elementwise(args, nullptr);
+        const double error = relative_error(out.host(), expected);
+        if (!(error <= 1.5 * rounding_error(expected, out_precision) + 2e-6)) std::printf("  function %d: error %g\n", code, error);
+        EXPECT(error <= 1.5 * rounding_error(expected, out_precision) + 2e-6);
+      },
+      schedules);
 }
 
 const Shape kContiguous = {{3, 5, 139}, {{695, 139, 1}, {695, 139, 1}, {695, 139, 1}}};  // 2,085 elements: the last unit is short
@@ -192,13 +200,13 @@ TEST("operands broadcast, stride, and mix element types in any combination") {
   std::mt19937 random(2);
   const std::vector<Shape> shapes = {
       kContiguous,
-      {{4, 6, 32}, {{192, 32, 1}, {0, 0, 1}, {0, 32, 1}}},            // along leading axes: 16 bytes a thread
-      {{4, 6, 32}, {{192, 32, 1}, {6, 1, 0}, {0, 0, 0}}},             // along the fastest axis, and everywhere
-      {{4, 7, 33}, {{231, 33, 1}, {0, 33, 1}, {7, 1, 0}}},            // rows that are no multiple of 16 bytes
-      {{8, 9, 16}, {{1, 8, 72}, {144, 16, 1}, {16, 128, 1}}},         // transposed, contiguous, permuted
+      {{4, 6, 32}, {{192, 32, 1}, {0, 0, 1}, {0, 32, 1}}},     // along leading axes: 16 bytes a thread
+      {{4, 6, 32}, {{192, 32, 1}, {6, 1, 0}, {0, 0, 0}}},      // along the fastest axis, and everywhere
+      {{4, 7, 33}, {{231, 33, 1}, {0, 33, 1}, {7, 1, 0}}},     // rows that are no multiple of 16 bytes
+      {{8, 9, 16}, {{1, 8, 72}, {144, 16, 1}, {16, 128, 1}}},  // transposed, contiguous, permuted
       {{2, 3, 2, 3, 2, 8}, {{144, 1, 72, 3, 9, 18}, {0, 48, 0, 16, 8, 1}, {1, 2, 6, 12, 36, 0}}},
-      {{5, 1, 24}, {{24, 7, 1}, {40, 0, 1}, {24, 24, 1}}},            // rows of a wider matrix
-      {{4, 32}, {{33, 1}, {32, 1}, {0, 1}}},                          // of an odd one
+      {{5, 1, 24}, {{24, 7, 1}, {40, 0, 1}, {24, 24, 1}}},  // rows of a wider matrix
+      {{4, 32}, {{33, 1}, {32, 1}, {0, 1}}},                // of an odd one
       {{1}, {{0}, {5}, {1}}},
       {{}, {}},
   };
@@ -208,7 +216,8 @@ TEST("operands broadcast, stride, and mix element types in any combination") {
     for (const auto& as_float : types) {
       for (const Precision precision : kPrecisions) {
         for (const Known& fact : facts) {
-          if (fact.function == Function::multiply_add || fact.function == Function::subtract) check(fact, shape, precision, as_float, random, 4);
+          if (fact.function == Function::multiply_add || fact.function == Function::subtract)
+            check(fact, shape, precision, as_float, random, 4);
         }
       }
     }

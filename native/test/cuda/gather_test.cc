@@ -42,14 +42,16 @@ TEST("gather picks rows along an axis, in either element type") {
     for (const Shape& shape : kShapes) {
       for (const int types : {0, 1, 2, 3}) {
         const bool in_float = types % 2 == 1, out_float = types / 2 == 1;
-        const Precision in_precision = in_float ? Precision::float32 : precision, out_precision = out_float ? Precision::float32 : precision;
+        const Precision in_precision = in_float ? Precision::float32 : precision,
+                        out_precision = out_float ? Precision::float32 : precision;
         const std::vector<float> host = normal(shape.outer * shape.axis, shape.inner, random, 1);
         const std::vector<std::int32_t> indices = indices_of(shape, random);
         std::vector<float> expected;
         for (std::size_t o = 0; o < shape.outer; o++) {
           for (const std::int32_t index : indices) {
             for (std::size_t c = 0; c < shape.inner; c++) {
-              expected.push_back(rounded(rounded(host[(o * shape.axis + resolved(index, shape.axis)) * shape.inner + c], in_precision), out_precision));
+              expected.push_back(
+                  rounded(rounded(host[(o * shape.axis + resolved(index, shape.axis)) * shape.inner + c], in_precision), out_precision));
             }
           }
         }

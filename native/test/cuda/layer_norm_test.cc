@@ -14,7 +14,9 @@ constexpr float kEpsilon = 1e-6f;
 // registers, with and without 16-byte rows.
 constexpr std::int32_t kColumns[] = {7, 64, 192, 197, 384, 768, 1024, 1280, 2048, 2050, 6200};
 
-double at(const std::vector<float>& values, std::size_t row, std::size_t columns, std::size_t column) { return values[row * columns + column]; }
+double at(const std::vector<float>& values, std::size_t row, std::size_t columns, std::size_t column) {
+  return values[row * columns + column];
+}
 
 struct Normalised {
   std::vector<double> y, rstd;
@@ -59,16 +61,18 @@ TEST("layer_norm is within rounding of the exact rows, mean of 20 deviations and
         const Normalised expected = normalise(x, rows, width, rms);
         const Values input(x, precision);
         const int schedules = columns == 768 || columns == 1280 || columns == 6200 ? 4 : 1;
-        under_schedules([&](int) {
-          Values y(rows * width, precision);
-          Array<float> rstd(rows);
-          LayerNorm args;
-          args.precision = precision, args.x = input.data(), args.y = y.data(), args.rstd = rstd.data();
-          args.rows = static_cast<std::int64_t>(rows), args.columns = columns, args.rms = rms, args.epsilon = kEpsilon;
-          signstep::kernels::layer_norm(args, nullptr);
-          EXPECT(relative_error(y.host(), expected.y) <= bound(expected.y, precision));
-          EXPECT(relative_error(rstd.host(), expected.rstd) <= 1e-5);
-        }, schedules);
+        under_schedules(
+            [&](int) {
+              Values y(rows * width, precision);
+              Array<float> rstd(rows);
+              LayerNorm args;
+              args.precision = precision, args.x = input.data(), args.y = y.data(), args.rstd = rstd.data();
+              args.rows = static_cast<std::int64_t>(rows), args.columns = columns, args.rms = rms, args.epsilon = kEpsilon;
+              signstep::kernels::layer_norm(args, nullptr);
+              EXPECT(relative_error(y.host(), expected.y) <= bound(expected.y, precision));
+              EXPECT(relative_error(rstd.host(), expected.rstd) <= 1e-5);
+            },
+            schedules);
       }
     }
   }
@@ -100,15 +104,17 @@ TEST("layer_norm_backward is within rounding of the exact gradient, with and wit
         const Values dy_in(dy, precision), y_in(y, precision), addend_in(addend, precision);
         const Array<float> rstd_in(rstd);
         const int schedules = columns == 768 || columns == 1280 || columns == 6200 ? 4 : 1;
-        under_schedules([&](int) {
-          Values dx(rows * width, precision);
-          LayerNormBackward args;
-          args.precision = precision, args.dy = dy_in.data(), args.y = y_in.data(), args.rstd = rstd_in.data(), args.dx = dx.data();
-          args.addend = add ? addend_in.data() : nullptr;
-          args.rows = static_cast<std::int64_t>(rows), args.columns = columns, args.rms = rms;
-          signstep::kernels::layer_norm_backward(args, nullptr);
-          EXPECT(relative_error(dx.host(), expected) <= bound(expected, precision));
-        }, schedules);
+        under_schedules(
+            [&](int) {
+              Values dx(rows * width, precision);
+              LayerNormBackward args;
+              args.precision = precision, args.dy = dy_in.data(), args.y = y_in.data(), args.rstd = rstd_in.data(), args.dx = dx.data();
+              args.addend = add ? addend_in.data() : nullptr;
+              args.rows = static_cast<std::int64_t>(rows), args.columns = columns, args.rms = rms;
+              signstep::kernels::layer_norm_backward(args, nullptr);
+              EXPECT(relative_error(dx.host(), expected) <= bound(expected, precision));
+            },
+            schedules);
       }
     }
   }

@@ -9,8 +9,8 @@ using signstep::program::ElementType;
 namespace {
 
 constexpr Precision kPrecisions[] = {Precision::bf16, Precision::fp16, Precision::float32};
-constexpr Reduction kReductions[] = {Reduction::sum, Reduction::mean, Reduction::maximum, Reduction::minimum, Reduction::sum_squares,
-                                     Reduction::sum_magnitudes, Reduction::product};
+constexpr Reduction kReductions[] = {Reduction::sum,         Reduction::mean,           Reduction::maximum, Reduction::minimum,
+                                     Reduction::sum_squares, Reduction::sum_magnitudes, Reduction::product};
 
 struct Shape {
   std::vector<std::int64_t> dims, strides;
@@ -18,25 +18,28 @@ struct Shape {
 };
 
 const std::vector<Shape> kShapes = {
-    {{3, 5, 32}, {160, 32, 1}, 0b100},              // along rows of 16 bytes
-    {{3, 5, 33}, {165, 33, 1}, 0b100},              // and others
-    {{2, 4'000}, {4'000, 1}, 0b10},                 // long: a block a result
-    {{2, 37, 40}, {1'480, 40, 1}, 0b010},           // the mean over tokens
+    {{3, 5, 32}, {160, 32, 1}, 0b100},     // along rows of 16 bytes
+    {{3, 5, 33}, {165, 33, 1}, 0b100},     // and others
+    {{2, 4'000}, {4'000, 1}, 0b10},        // long: a block a result
+    {{2, 37, 40}, {1'480, 40, 1}, 0b010},  // the mean over tokens
     {{2, 37, 41}, {1'517, 41, 1}, 0b010},
-    {{50, 300}, {300, 1}, 0b01},                    // column sums over more than one block
-    {{4, 6, 8, 10}, {480, 80, 10, 1}, 0b0101},      // every other axis
+    {{50, 300}, {300, 1}, 0b01},                // column sums over more than one block
+    {{4, 6, 8, 10}, {480, 80, 10, 1}, 0b0101},  // every other axis
     {{4, 6, 8, 10}, {480, 80, 10, 1}, 0b1010},
-    {{4, 6, 8, 10}, {480, 80, 10, 1}, 0b1111},      // to one number
-    {{6, 7, 8}, {1, 6, 42}, 0b010},                 // transposed
-    {{6, 7, 8}, {0, 8, 1}, 0b101},                  // broadcast
-    {{3, 4'100}, {1, 3}, 0b10},                     // few results, many elements, far apart
-    {{5, 6}, {6, 1}, 0b00},                         // nothing
+    {{4, 6, 8, 10}, {480, 80, 10, 1}, 0b1111},  // to one number
+    {{6, 7, 8}, {1, 6, 42}, 0b010},             // transposed
+    {{6, 7, 8}, {0, 8, 1}, 0b101},              // broadcast
+    {{3, 4'100}, {1, 3}, 0b10},                 // few results, many elements, far apart
+    {{5, 6}, {6, 1}, 0b00},                     // nothing
     {{}, {}, 0},
     {{1, 4, 1}, {9, 1, 9}, 0b101},
 };
 
 double exact(Reduction function, const std::vector<double>& of) {
-  double result = function == Reduction::product ? 1 : function == Reduction::maximum ? -INFINITY : function == Reduction::minimum ? INFINITY : 0;
+  double result = function == Reduction::product   ? 1
+                  : function == Reduction::maximum ? -INFINITY
+                  : function == Reduction::minimum ? INFINITY
+                                                   : 0;
   for (const double x : of) {
     switch (function) {
       case Reduction::maximum: result = std::max(result, x); break;
@@ -98,15 +101,17 @@ TEST("every reduction over every choice of axes is within rounding of the exact 
         for (const bool as_float : {false, true}) {
           if (!as_float && (product || function == Reduction::sum_squares) && precision == Precision::fp16) continue;
           const Precision out_precision = as_float ? Precision::float32 : precision;
-          under_schedules([&](int) {
-            Values out(expected.size(), out_precision);
-            Reduce args = arguments(function, shape, precision);
-            args.in = {in.data()};
-            args.out = {out.data(), as_float ? ElementType::float32 : ElementType::value};
-            signstep::kernels::reduce(args, nullptr);
-            const double error = relative_error(out.host(), expected);
-            EXPECT(error <= 1.5 * rounding_error(expected, out_precision) + (product ? 1e-4 : 3e-6));
-          }, function == Reduction::sum ? 4 : 1);
+          under_schedules(
+              [&](int) {
+                Values out(expected.size(), out_precision);
+                Reduce args = arguments(function, shape, precision);
+                args.in = {in.data()};
+                args.out = {out.data(), as_float ? ElementType::float32 : ElementType::value};
+                signstep::kernels::reduce(args, nullptr);
+                const double error = relative_error(out.host(), expected);
+                EXPECT(error <= 1.5 * rounding_error(expected, out_precision) + (product ? 1e-4 : 3e-6));
+              },
+              function == Reduction::sum ? 4 : 1);
         }
       }
     }
@@ -134,7 +139,8 @@ TEST("NaN goes through maximum and minimum, wherever it stands") {
 
 TEST("a reduction over no elements gives its neutral element") {
   const Values in(1, Precision::float32);
-  const std::pair<Reduction, float> cases[] = {{Reduction::sum, 0.0f}, {Reduction::maximum, -INFINITY}, {Reduction::minimum, INFINITY}, {Reduction::product, 1.0f}};
+  const std::pair<Reduction, float> cases[] = {
+      {Reduction::sum, 0.0f}, {Reduction::maximum, -INFINITY}, {Reduction::minimum, INFINITY}, {Reduction::product, 1.0f}};
   for (const auto& [function, neutral] : cases) {
     Values out(3, Precision::float32);
     Reduce args = arguments(function, {{3, 0}, {0, 1}, 0b10}, Precision::float32);

@@ -30,7 +30,8 @@ double bound(const std::vector<double>& reference, Precision precision) { return
 std::vector<float> run(const std::vector<float>& x, std::size_t rows, std::size_t columns, Precision precision) {
   const Values input(x, precision);
   Values y(x.size(), precision);
-  signstep::kernels::softmax(precision, input.data(), y.data(), static_cast<std::int64_t>(rows), static_cast<std::int32_t>(columns), nullptr);
+  signstep::kernels::softmax(precision, input.data(), y.data(), static_cast<std::int64_t>(rows), static_cast<std::int32_t>(columns),
+                             nullptr);
   return y.host();
 }
 
@@ -88,11 +89,14 @@ TEST("softmax_backward is within rounding of the exact gradient") {
         }
       }
       const Values y_in(y, precision), dy_in(dy, precision);
-      under_schedules([&](int) {
-        Values dx(y.size(), precision);
-        signstep::kernels::softmax_backward(precision, y_in.data(), dy_in.data(), dx.data(), static_cast<std::int64_t>(rows), columns, nullptr);
-        EXPECT(relative_error(dx.host(), expected) <= bound(expected, precision));
-      }, columns == 197 || columns == 577 || columns == 6200 ? 4 : 1);
+      under_schedules(
+          [&](int) {
+            Values dx(y.size(), precision);
+            signstep::kernels::softmax_backward(precision, y_in.data(), dy_in.data(), dx.data(), static_cast<std::int64_t>(rows), columns,
+                                                nullptr);
+            EXPECT(relative_error(dx.host(), expected) <= bound(expected, precision));
+          },
+          columns == 197 || columns == 577 || columns == 6200 ? 4 : 1);
     }
   }
 }

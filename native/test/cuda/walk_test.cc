@@ -1,8 +1,9 @@
 // Index arithmetic of the strided kernels: plain C++, no device.
+#include "../../cuda/kernels/walk.h"
+
 #include <algorithm>
 #include <random>
 
-#include "../../cuda/kernels/walk.h"
 #include "../harness.h"
 
 using signstep::kernels::Axes;
@@ -11,7 +12,8 @@ using signstep::kernels::Walk;
 
 TEST("a divisor divides every index below 2^31, and wide ones beyond") {
   std::mt19937_64 random(1);
-  std::vector<std::int64_t> divisors = {1, 2, 3, 5, 7, 31, 32, 33, 197, 768, 65535, 65536, 65537, (1LL << 30) - 1, 1LL << 30, (1LL << 31) - 1};
+  std::vector<std::int64_t> divisors = {
+      1, 2, 3, 5, 7, 31, 32, 33, 197, 768, 65535, 65536, 65537, (1LL << 30) - 1, 1LL << 30, (1LL << 31) - 1};
   for (int i = 0; i < 200; i++) divisors.push_back(static_cast<std::int64_t>(random() >> (33 + random() % 30)) + 1);
   bool all = true;
   for (const std::int64_t d : divisors) {
