@@ -210,10 +210,12 @@ bool Block::run(uint3 at) {
   return failure.empty();
 }
 
-void wait_here(const Wait& wait) {
+void wait_here(const char* what, int id, Place place) {
   Thread& self = *current;
   Block& block = *self.block;
-  self.wait = wait;
+  self.wait.what = what;  // one by one: a copy of the whole would stall on the stores that made it
+  self.wait.id = id;
+  self.wait.place = place;
   block.warp[self.warp].runnable &= ~(1u << self.lane);
   Thread* next = next_or_deliver(block);
   if (next == nullptr) fail("deadlock: " + where_all_wait(block));
@@ -222,22 +224,32 @@ void wait_here(const Wait& wait) {
   switch_context(self.context, next->context);
 }
 
+namespace {
+
+Rendezvous* group_of(Warp& warp, std::uint32_t mask, const char* what) {
+  if (mask == ~0u) return &warp.all;
+  Rendezvous* unused = nullptr;
+  for (Rendezvous& group : warp.groups) {
+    if (group.mask == mask) return &group;
+    if (group.mask == 0) unused = &group;
+    if ((group.mask & mask) != 0) fail(std::string(what) + ": lanes of one warp execute it with different masks: divergent");
+  }
+  if (unused == nullptr) fail(std::string(what) + ": more than four groups of lanes meet at once");
+  return unused;
+}
+
+}  // namespace
+
 void meet(std::uint32_t mask, void* operands, Perform perform, const char* what, Place place) {
   Thread& self = *current;
   Warp& warp = self.block->warp[self.warp];
   const std::uint32_t bit = 1u << self.lane;
-  if ((mask & bit) == 0) fail(std::string(what) + ": the mask leaves out the lane that executes it");
-  if ((mask & ~warp.live) != 0) fail(std::string(what) + ": the mask names lanes that have returned");
-  Rendezvous* group = nullptr;
-  for (Rendezvous& open : warp.open) {
-    if (open.mask == mask) {
-      group = &open;
-      break;
-    }
-    if (open.mask == 0 && group == nullptr) group = &open;
-    if ((open.mask & mask) != 0) fail(std::string(what) + ": lanes of one warp execute it with different masks: divergent");
+  Rendezvous* group = &warp.all;
+  if (mask != ~0u || warp.live != ~0u) [[unlikely]] {
+    if ((mask & bit) == 0) fail(std::string(what) + ": the mask leaves out the lane that executes it");
+    if ((mask & ~warp.live) != 0) fail(std::string(what) + ": the mask names lanes that have returned");
+    group = group_of(warp, mask, what);
   }
-  if (group == nullptr) fail(std::string(what) + ": more than four groups of lanes meet at once");
   if (group->mask == 0) {
     group->mask = mask;
     group->arrived = 0;
@@ -250,7 +262,7 @@ void meet(std::uint32_t mask, void* operands, Perform perform, const char* what,
   group->arrived |= bit;
   warp.operands[self.lane] = operands;
   if (group->arrived != mask) {
-    wait_here({what, -1, place});
+    wait_here(what, -1, place);
     return;
   }
   group->mask = 0;
@@ -295,7 +307,7 @@ void barrier_wait(int id, std::uint32_t threads, Place place) {
   Block& block = *self.block;
   if (arrive(block, id, threads, true, place)) return;
   block.barrier[static_cast<std::size_t>(id)].waiting[self.warp] |= 1u << self.lane;
-  wait_here({threads == 0 ? "__syncthreads" : "bar.sync", threads == 0 ? -1 : id, place});
+  wait_here(threads == 0 ? "__syncthreads" : "bar.sync", threads == 0 ? -1 : id, place);
 }
 
 void barrier_arrive(int id, std::uint32_t threads, Place place) { arrive(*current->block, id, threads, false, place); }

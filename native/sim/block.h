@@ -52,7 +52,8 @@ struct Warp {
   std::uint32_t runnable = 0;  // lanes
   std::uint32_t live = 0;      // lanes that have not returned
   std::array<void*, 32> operands = {};
-  std::array<Rendezvous, 4> open;  // disjoint groups of lanes may meet at the same time
+  Rendezvous all;                    // of the whole warp
+  std::array<Rendezvous, 4> groups;  // disjoint groups of lanes may meet at the same time
 };
 
 struct Barrier {
@@ -123,8 +124,8 @@ struct Fault {
 };
 [[noreturn]] void fail(std::string what);
 
-// The running thread waits until wake() is called for its lane.
-void wait_here(const Wait& wait);
+// The running thread waits until wake() is called for its lane. id: of a barrier, or -1.
+void wait_here(const char* what, int id, Place place);
 inline void wake(Block& block, std::uint32_t warp, std::uint32_t lanes) { block.warp[warp].runnable |= lanes; }
 
 // Waits until all lanes of `mask` have come with their operands; the last one performs the operation for all.

@@ -51,7 +51,7 @@ struct MultiplyOperand {
   const std::uint32_t* b;
 };
 
-using Row = float __attribute__((vector_size(32)));  // the 8 columns of B and D
+using Four = float __attribute__((vector_size(16)));  // half the columns of a row of B or D: a register on every processor
 
 template <Elements elements>
 float element(std::uint32_t word, std::size_t half) {
@@ -71,25 +71,42 @@ void perform_multiply(void* const* operands, std::uint32_t) {
   constexpr std::size_t pack = elements == Elements::tf32 ? 1 : 2;
   constexpr std::size_t depth = 8 * pack;
   float a[16][depth];
-  Row b[depth], d[16];
+  union {
+    float at[16][8];
+    Four half[16][2];
+  } b, d;
   for (std::size_t lane = 0; lane < 32; ++lane) {
     const auto& own = *static_cast<const MultiplyOperand*>(operands[lane]);
     const std::size_t g = lane / 4, t = lane % 4;
+#pragma GCC unroll 2
     for (std::size_t e = 0; e < pack; ++e) {
+#pragma GCC unroll 4
       for (std::size_t r = 0; r < 4; ++r) a[g + r % 2 * 8][pack * t + r / 2 * 4 * pack + e] = element<elements>(own.a[r], e);
-      for (std::size_t r = 0; r < 2; ++r) b[pack * t + r * 4 * pack + e][g] = element<elements>(own.b[r], e);
+#pragma GCC unroll 2
+      for (std::size_t r = 0; r < 2; ++r) b.at[pack * t + r * 4 * pack + e][g] = element<elements>(own.b[r], e);
     }
-    for (std::size_t e = 0; e < 4; ++e) d[g + e / 2 * 8][2 * t + e % 2] = own.d[e];
+#pragma GCC unroll 4
+    for (std::size_t e = 0; e < 4; ++e) d.at[g + e / 2 * 8][2 * t + e % 2] = own.d[e];
   }
-  for (std::size_t i = 0; i < 16; ++i) {
-    Row sum = d[i];
-    for (std::size_t k = 0; k < depth; ++k) sum += a[i][k] * b[k];
-    d[i] = sum;
+  for (std::size_t i = 0; i < 16; i += 2) {  // two rows at a time hide the latency of the additions
+    Four d00 = d.half[i][0], d01 = d.half[i][1], d10 = d.half[i + 1][0], d11 = d.half[i + 1][1];
+#pragma GCC unroll 16
+    for (std::size_t k = 0; k < depth; ++k) {
+      d00 += a[i][k] * b.half[k][0];
+      d01 += a[i][k] * b.half[k][1];
+      d10 += a[i + 1][k] * b.half[k][0];
+      d11 += a[i + 1][k] * b.half[k][1];
+    }
+    d.half[i][0] = d00;
+    d.half[i][1] = d01;
+    d.half[i + 1][0] = d10;
+    d.half[i + 1][1] = d11;
   }
   for (std::size_t lane = 0; lane < 32; ++lane) {
     float* out = static_cast<const MultiplyOperand*>(operands[lane])->d;
     const std::size_t g = lane / 4, t = lane % 4;
-    for (std::size_t e = 0; e < 4; ++e) out[e] = d[g + e / 2 * 8][2 * t + e % 2];
+#pragma GCC unroll 4
+    for (std::size_t e = 0; e < 4; ++e) out[e] = d.at[g + e / 2 * 8][2 * t + e % 2];
   }
 }
 

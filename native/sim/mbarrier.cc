@@ -81,7 +81,7 @@ void mbarrier_wait(void* at, std::uint32_t parity, Place place) {
   if (checking) check_shared(at, 8, 8, Access::atomic);
   while (block.mbarriers[index].phases % 2 == parity) {
     block.mbarriers[index].waiting[current->warp] |= 1u << current->lane;
-    wait_here({"mbar_wait", static_cast<int>(index), place});
+    wait_here("mbar_wait", static_cast<int>(index), place);
   }
   if (checking) block.checks->clocks.mbarrier_waited(index, current->warp);
 }

@@ -47,7 +47,7 @@ void each_chunk(std::size_t tile, std::int32_t rows, F&& f) {
   }
 }
 
-using Eight = float __attribute__((vector_size(32)));
+using Four = float __attribute__((vector_size(16)));
 constexpr std::int32_t most_columns = 256;
 struct alignas(32) Scratch {
   float a[64][16];
@@ -79,22 +79,25 @@ void multiply_tiles(const std::byte* shared, std::size_t a, std::size_t b, std::
   Scratch& s = scratch();
   read_tile<is_bf16>(shared, a, 64, &s.a[0][0], 16, 1);
   read_tile<is_bf16>(shared, b, columns, &s.b[0][0], 1, most_columns);
-  for (std::int32_t i = 0; i < 64; ++i) {
-    for (std::int32_t j = 0; j < columns; j += 32) {
-      auto* d = reinterpret_cast<Eight*>(&s.d[i][j]);
-      Eight d0 = d[0], d1 = d[1], d2 = d[2], d3 = d[3];
+  // Two rows by sixteen columns: eight sums, which fit the sixteen registers of x86-64 with what they need.
+  for (std::int32_t j = 0; j < columns; j += 16) {
+    for (std::int32_t i = 0; i < 64; i += 2) {
+      auto* upper = reinterpret_cast<Four*>(&s.d[i][j]);
+      auto* lower = reinterpret_cast<Four*>(&s.d[i + 1][j]);
+      Four u[4], l[4];
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) u[v] = upper[v], l[v] = lower[v];
       for (std::int32_t k = 0; k < 16; ++k) {
-        const float x = s.a[i][k];
-        const auto* row = reinterpret_cast<const Eight*>(&s.b[k][j]);
-        d0 += x * row[0];
-        d1 += x * row[1];
-        d2 += x * row[2];
-        d3 += x * row[3];
+        const float x = s.a[i][k], y = s.a[i + 1][k];
+        const auto* row = reinterpret_cast<const Four*>(&s.b[k][j]);
+#pragma GCC unroll 4
+        for (int v = 0; v < 4; ++v) {
+          u[v] += x * row[v];
+          l[v] += y * row[v];
+        }
       }
-      d[0] = d0;
-      d[1] = d1;
-      d[2] = d2;
-      d[3] = d3;
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) upper[v] = u[v], lower[v] = l[v];
     }
   }
 }
@@ -250,7 +253,7 @@ void multiply_warpgroup(bool is_bf16, int columns, float* d, std::uint64_t a, st
   own.registers[t] = d;
   if (++own.arrived < 128) {
     own.waiting[self.warp % 4] |= 1u << self.lane;
-    wait_here({"wgmma", -1, place});
+    wait_here("wgmma", -1, place);
     return;
   }
   own.arrived = 0;
