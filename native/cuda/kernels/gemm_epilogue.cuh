@@ -91,10 +91,10 @@ class ExtraRuns {
     }
     cp_async_commit();
   }
-  // The run of this lane in a pass of a slab.
-  __device__ __forceinline__ RawRun<T> take(const EpilogueArgs& e, int row, int column, int slab, int pass) const {
+  // The run of this lane in a pass of a slab; count <= 0 where it lies outside the matrix.
+  __device__ __forceinline__ RawRun<T> take(const EpilogueArgs& e, int row, int column, int count, int slab, int pass) const {
     if (e.extra == nullptr) return {};
-    if (!whole_runs<Traits>(e)) return load_run(address(e, row, column), e.n - column, false);
+    if (!whole_runs<Traits>(e)) return load_run(address(e, row, column), count, false);
     RawRun<T> raw;
 #pragma unroll
     for (int part = 0; part < kParts; ++part) {
@@ -214,11 +214,13 @@ __device__ __forceinline__ void write_tile(const EpilogueArgs& e, Shared<float> 
       const int row = tile.slab_row(slab) + within, column = tile.slab_column(slab) + lane % 8 * kRun;
       float v[kRun];
       staged_run(stage, within, lane % 8, v);
-      const bool inside = row < rows && column < e.n;
-      if (Traits::kSteps && e.kind == Epilogue::step_linf)
-        step_run<T>(e, whole_runs<Traits>(e), row, column, inside ? e.n - column : 0, v, told);
-      else if (inside)
-        finish_run<T, Traits>(e, row, column, v, extra.take(e, row, column, slab, pass));
+      const int count = row < rows ? e.n - column : 0;
+      if (Traits::kSteps && e.kind == Epilogue::step_linf) {
+        step_run<T>(e, whole_runs<Traits>(e), row, column, count, v, told);
+        continue;
+      }
+      const RawRun<T> raw = extra.take(e, row, column, count, slab, pass);
+      if (count > 0) finish_run<T, Traits>(e, row, column, v, raw);
     }
     __syncwarp();
   }

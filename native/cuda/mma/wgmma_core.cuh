@@ -114,6 +114,7 @@ __device__ __forceinline__ void consume(Ring<Tile>& ring, Accumulators<Tile>& ac
   handed_over();
   wgmma_wait<0>();
   if (speaker) mbar_arrive(ring.empty + previous);
+  __syncwarp();
 }
 
 #endif  // SIGNSTEP_HAS_SM90

@@ -7,6 +7,9 @@
 #include <memory>
 
 #include "device_case.h"
+#if defined(SIGNSTEP_SIM)
+#include "../../sim/statistics.h"
+#endif
 
 using namespace device_case;
 using signstep::kernels::choose_gemm;
@@ -500,6 +503,27 @@ TEST("gemm: every tile of the wgmma core, with more tiles than blocks and more o
           random, 2);
   }
 }
+
+#if defined(SIGNSTEP_SIM)
+TEST("gemm: no two lanes meet in a bank of shared memory, but where elements are loaded one by one") {
+  std::mt19937 random(23);
+  signstep::sim::take_statistics();
+  for (Precision precision : kPrecisions) {
+    check({.rows = 70, .n = 72, .k = 72, .precision = precision, .residual = true}, random, 2);
+    check({.rows = 256, .n = 256, .k = 72, .precision = precision, .residual = true}, random, 2);
+  }
+  for (int tile_columns : {128, 192, 256})
+    check({.rows = 200, .n = 264, .k = 72, .epilogue = Epilogue::gelu_erf_backward, .bias = false, .tile_columns = tile_columns}, random, 2);
+  std::uint64_t accesses = 0, conflicts = 0;
+  for (const auto& [kernel, counted] : signstep::sim::take_statistics()) {
+    if (kernel.find("gemm") == std::string::npos) continue;
+    accesses += counted.loads + counted.stores;
+    conflicts += counted.load_conflicts + counted.store_conflicts;
+  }
+  EXPECT(accesses > 10000);
+  EXPECT(conflicts == 0);
+}
+#endif
 
 TEST("gemm: the choice of kernel is a function of the shape") {
   const GemmDevice h100{.has_wgmma = true, .multiprocessors = 132}, a100{.has_wgmma = false, .multiprocessors = 108};
