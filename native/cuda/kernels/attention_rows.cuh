@@ -35,17 +35,29 @@ struct HeadShape {
   int length, head_size;
 };
 
-// Rows first … first + rows - 1 into shared memory by all threads of the block; zeros beyond the sequence and beyond the head size. There after
-// this thread's cp_async_wait and a barrier.
+// Rows first … first + rows - 1 (rows a multiple of 8) into shared memory by all threads of the block; zeros beyond the sequence and beyond the
+// head size. There after this thread's cp_async_wait and a barrier.
 template <int kHead, class T>
 __device__ __forceinline__ void fetch_rows(Shared<T> to, const HeadRows<const T>& from, int first, int rows, const HeadShape& shape) {
-  constexpr int kChunks = kHead / 8;
-  const int threads = static_cast<int>(blockDim.x);
-#pragma unroll 1
-  for (int i = static_cast<int>(threadIdx.x); i < rows * kChunks; i += threads) {
-    const int row = i / kChunks, column = i % kChunks * 8;
+  // Eight neighbouring lanes write 128 bytes to different banks: eight chunks of 16 bytes of one row, or, of the kRest chunks that are left, those
+  // of every kRest-th row, which begin kRest chunks apart modulo the banks.
+  constexpr int kWhole = kHead / 64 * 8, kRest = kHead / 8 - kWhole;
+  const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
+  const auto fetch = [&](int row, int column) {
     const bool inside = first + row < shape.length && column < shape.head_size;
     cp_async16(to + (row * kPitch<kHead> + column), inside ? from.row(first + row) + column : from.base, inside);
+  };
+  if constexpr (kWhole > 0) {
+#pragma unroll 1
+    for (int i = thread; i < rows * kWhole; i += threads) fetch(i / kWhole, i % kWhole * 8);
+  }
+  if constexpr (kRest > 0) {
+    static_assert(kRest == 2 || kRest == 4);
+#pragma unroll 1
+    for (int i = thread; i < rows * kRest; i += threads) {
+      const int lane = i % 8, turn = i / 8 % kRest, eight = i / 8 / kRest * 8;
+      fetch(eight + turn + lane / kRest * kRest, (kWhole + lane % kRest) * 8);
+    }
   }
 }
 
