@@ -8,10 +8,6 @@ namespace {
 
 using namespace signstep::device;
 
-// In turns: the barriers at which a warpgroup waits until the other has handed over its tile. That keeps the tensor cores on one tile at a
-// time, and is needed: a warpgroup may wait for a round of a slot only when the round before has come, since mbarriers tell but odd from even.
-constexpr int kTurn = 1;
-
 template <class Tile>
 constexpr int kSharedBytes = Tile::kRingBytes + wgmma::kConsumerWarps * kEpilogueBytes<typename Tile::T> + Tile::kBarrierBytes;
 
@@ -41,6 +37,10 @@ __global__ void __launch_bounds__(wgmma::kThreads, 1)
   }
 
   setmaxnreg_inc<wgmma::kConsumerRegisters>();
+  // In turns: the barriers at which a warpgroup waits until the other has handed over its tile. That keeps the tensor cores on one tile at a
+  // time, and is needed: a warpgroup may wait for a round of a slot only when the round before has come, since mbarriers tell but odd from
+  // even.
+  constexpr int kTurn = 1;
   const int warpgroup = warp / 4, step = static_cast<int>(gridDim.x);
   int first = static_cast<int>(blockIdx.x);
   if (Tile::kInTurns && warpgroup == 1) {
