@@ -28,6 +28,15 @@ describe('a mistake on the command line ends with exit code 2 and says how to me
   it('asks for the data', () => refused(['evaluate', vit, '--eps', '4/255'], 2, '--data'))
   it('asks attack for a folder', () =>
     refused(['attack', vit, ...data, '--attack', 'fgsm', '--eps', '4/255'], 2, '--out'))
+  it('refuses a device that is none', () =>
+    refused(['evaluate', vit, ...data, '--eps', '4/255', '--device', 'gpu'], 2, '--device', 'cuda', 'gpu'))
+  it('refuses half precision on the processor', () =>
+    refused(
+      ['evaluate', vit, ...data, '--eps', '4/255', '--device', 'cpu', '--precision', 'fp16'],
+      2,
+      'precision',
+      'float32',
+    ))
   it('refuses a batch of 0', () => refused(['evaluate', vit, ...data, '--eps', '4/255', '--batch', '0'], 2, '--batch'))
   it('refuses means that are not one per channel', () =>
     refused(['evaluate', vit, ...data, '--eps', '4/255', '--mean', '.5,.5', '--std', '.2,.2'], 2, /mean/))
@@ -37,6 +46,8 @@ describe('a file at fault ends with exit code 1 and is named', () => {
   it('missing model', () => refused(['inspect', 'nowhere.onnx'], 1, 'nowhere.onnx', 'MODEL_NOT_FOUND'))
   it('missing data', () =>
     refused(['evaluate', vit, '--data', 'nowhere.zip', '--eps', '4/255'], 1, 'nowhere.zip', 'DATA_NOT_FOUND'))
+  it('a device that is not there', () =>
+    refused(['evaluate', vit, ...data, '--eps', '4/255', '--device', 'cuda:99'], 1, 'cuda:99', 'DEVICE_UNAVAILABLE'))
   it('a model that is something else', () =>
     refused(['inspect', join(root, 'package.json')], 1, 'package.json', 'MODEL_INVALID'))
   it('a truncated model', async () => {
@@ -61,7 +72,8 @@ describe('signstep info', () => {
   it('names versions, the addon and the devices', async () => {
     const { code, stdout } = await cli(['info'])
     expect(code).toBe(0)
-    for (const word of ['signstep', 'node', 'addon', 'onnxruntime', 'device cpu']) expect(stdout).toContain(word)
+    for (const word of ['signstep', 'node', 'addon', 'onnxruntime', 'device cpu', 'device cuda', 'device sim'])
+      expect(stdout).toContain(word)
   })
   it('prints JSON alone with --json', async () => {
     const { stdout, stderr } = await cli(['info', '--json'])
@@ -74,7 +86,7 @@ describe('help', () => {
   it('lists the commands and shows examples of each', async () => {
     const { code, stdout } = await cli(['--help'])
     expect(code).toBe(0)
-    for (const command of ['attack', 'evaluate', 'gradient', 'inspect', 'info']) {
+    for (const command of ['attack', 'evaluate', 'gradient', 'compile', 'inspect', 'info']) {
       expect(stdout).toContain(command)
       expect((await cli([command, '--help'])).stdout).toContain(`Examples:\n  signstep ${command}`)
     }
