@@ -1,5 +1,5 @@
 // An engine without kernels, for the tests of the addon and of the backend over it: a plugin whose "device" adds numbers. What it does is
-// said by the plan, a text: "classes 3 image 1 2 2 batch 8 milliseconds 0".
+// said by the plan, a text: "classes 3 image 1 2 2 batch 8 milliseconds 0". A real plan stands for a device with room for 3 images.
 #include <signstep/engine.h>
 
 #include <algorithm>
@@ -52,7 +52,9 @@ signstep_status device_info(std::int32_t device, signstep_device_info* info) {
 }
 
 signstep_status program_load(const signstep_load* load, signstep_program** program) {
-  std::istringstream words(std::string(static_cast<const char*>(load->plan), load->plan_bytes));
+  std::string text(static_cast<const char*>(load->plan), load->plan_bytes);
+  if (text.rfind("SIGNPLAN", 0) == 0) text = "classes 3 image 1 2 2 batch 3";
+  std::istringstream words(text);
   auto made = std::make_unique<signstep_program>();
   std::uint32_t most = 0;
   for (std::string word; words >> word;) {

@@ -1,0 +1,71 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { Binding } from '#signstep/native/index.js'
+import { demo } from '../support/cli.js'
+import { type FakeInstallation, installFakeEngine } from '../support/fake-engine.js'
+import { linearModel } from '../support/linear-model.js'
+
+/** The addon that everything below gets: beside it lies a plugin `cuda` with two devices that have room for three images. */
+const installed = vi.hoisted(() => ({ native: undefined as Binding | undefined }))
+vi.mock('#signstep/native/index.js', async (original) => {
+  const real = await original<typeof import('#signstep/native/index.js')>()
+  return { ...real, loadNative: () => installed.native ?? real.loadNative() }
+})
+
+const { loadModel, pgd } = await import('#signstep/index.js')
+
+let fake: FakeInstallation
+let file: string
+beforeAll(async () => {
+  fake = installFakeEngine('cuda')
+  installed.native = fake.native
+  file = await linearModel(
+    [1, 2, 2],
+    [
+      [1, 2, 3],
+      [1, 2, 3],
+      [1, 2, 3],
+      [1, 2, 3],
+    ],
+  )
+})
+afterAll(() => fake.remove())
+
+describe('a model on a machine with GPUs', () => {
+  it('goes to the first one by itself, says so, and takes the batch that has room', async () => {
+    await using model = await loadModel(file)
+    expect(model.backend.name).toBe('cuda')
+    expect(model.deviceNote).toMatch(
+      /^device cuda: Abacus \(compute capability 9\.0, 4 multiprocessors, 1\.0 GiB\), bf16/,
+    )
+    expect([model.batch, model.notes]).toEqual([3, []])
+    expect([...(await model.logits(Float32Array.of(1, 2, 3, 4)))]).toEqual([10, 20, 30])
+  })
+
+  it('stays on the processor if our kernels do not cover it, and says why', async () => {
+    await using model = await loadModel(demo('resnet.onnx'))
+    expect(model.backend.name).toBe('cpu')
+    expect(model.deviceNote).toMatch(/^device cpu: ONNX Runtime .*; not cuda: .*Conv/)
+  })
+
+  it('stays on the processor where that is asked for', async () => {
+    await using model = await loadModel(file, { device: 'cpu' })
+    expect([model.backend.name, model.deviceNote]).toEqual(['cpu', undefined])
+  })
+
+  it('goes to the GPU that is named, or nowhere', async () => {
+    await using model = await loadModel(file, { device: 'cuda:1', precision: 'fp16' })
+    expect(model.backend.description).toMatch(/^Abacus .* fp16; cuda plugin/)
+    await expect(loadModel(file, { device: 'cuda:2' })).rejects.toMatchObject({
+      code: 'DEVICE_UNAVAILABLE',
+      message: expect.stringContaining('cuda:2: no such device; expected cuda:0 to cuda:1'),
+    })
+  })
+
+  it('halves a batch that has no room until it has, and says so', async () => {
+    await using model = await loadModel(file, { device: 'cuda', batch: 12 })
+    expect(model.batch).toBe(3)
+    expect(model.notes).toEqual(['cuda: out of memory at a batch of 12, so it runs with 3'])
+    const { images } = await pgd(model, new Float32Array(4 * 7), new Int32Array(7), { eps: 0.1, steps: 2 })
+    expect(images.length).toBe(4 * 7)
+  })
+})
