@@ -33,7 +33,7 @@ export async function runEvaluation(path: string, options: RunOptions): Promise<
     path,
     given({ preprocess, mean, std, scale, channelOrder, inputSize, device, precision, threads, batch }),
   )
-  if (model.deviceNote !== undefined && !options.quiet) process.stderr.write(`signstep: ${model.deviceNote}\n`)
+  if (model.deviceNote !== undefined && !options.quiet) process.stderr.write(`${model.deviceNote}\n`)
   const { resize, crop, limit } = options
   const dataset = await openDataset(options.data, { resize, crop, limit, imageShape: model.imageShape })
   const folder =

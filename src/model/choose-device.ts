@@ -69,6 +69,12 @@ export async function chooseDevice(
     await backend?.dispose()
     if (!(error instanceof SignstepError)) throw error
     const cpu = ortBackend({ threads })
-    return { backend: cpu, note: `device cpu: ${cpu.description}; not cuda: ${error.message}` }
+    return { backend: cpu, note: `device cpu: ${cpu.description}; not cuda: ${reason(error)}` }
   }
+}
+
+/** What was expected and found; how to mend it is for those who asked for the device by name. */
+function reason({ message, fault: { cure } }: SignstepError): string {
+  const text = cure !== undefined && message.endsWith(`. ${cure}`) ? message.slice(0, -cure.length - 2) : message
+  return text.replace(/^cuda: /, '')
 }
