@@ -4,7 +4,8 @@ import type { AttackBatch, AttackState, Backend, CompileOptions, Program, Progra
 import { compilePlan } from './compile-plan.js'
 import { EngineAttack } from './engine-attack.js'
 import { awaited, isOutOfMemory, settled } from './native-failure.js'
-import { describeDevice, type EngineDevice, type OpenDevice, openDevice } from './plugins.js'
+import { describeDevice, type EngineDevice, type OpenDevice, openDevices } from './plugins.js'
+import { ShardedProgram } from './sharded-program.js'
 
 /** Of the attack's passes; what is reported is scored in float32 accuracy whatever it is. */
 export type Precision = keyof typeof precisionCodes
@@ -15,37 +16,51 @@ export interface EngineBackendOptions {
 }
 
 /**
- * The backend of our own kernels: a program is lowered to a plan, which a plugin runs on a GPU or simulates.
+ * The backend of our own kernels: a program is lowered to a plan, which a plugin runs on a GPU or simulates. Where the device's name means
+ * several GPUs, every batch is shared out among them.
  *
  * @throws RuntimeError DEVICE_UNAVAILABLE where the device cannot be had
  */
 export async function engineBackend({ device, precision = 'bf16' }: EngineBackendOptions): Promise<Backend> {
-  return new EngineBackend(device, precision, await openDevice(device))
+  return new EngineBackend(precision, await openDevices(device))
 }
 
 class EngineBackend implements Backend {
   readonly name: 'cuda' | 'sim'
   readonly description: string
   readonly notes: string[] = []
-  private readonly device: string
   private readonly precision: Precision
-  private readonly open: OpenDevice
+  private readonly devices: readonly OpenDevice[]
   private readonly programs = new Set<EngineProgram>()
   private disposed = false
 
-  constructor(device: string, precision: Precision, open: OpenDevice) {
-    this.name = open.plugin
-    this.device = device
+  constructor(precision: Precision, devices: readonly OpenDevice[]) {
+    const [{ plugin, engine }] = devices
+    this.name = plugin
     this.precision = precision
-    this.open = open
-    this.description = `${describeDevice(open.info)}, ${precision}; ${open.plugin} plugin ${open.engine.version}`
+    this.devices = devices
+    const named = [...new Set(devices.map(({ info }) => describeDevice(info)))].join(', ')
+    const count = devices.length === 1 ? '' : `${devices.length} devices: `
+    this.description = `${count}${named}, ${precision}; ${plugin} plugin ${engine.version}`
   }
 
   async compile({ forward }: ProgramGraphs, options: CompileOptions): Promise<Program> {
     if (this.disposed) throw new RuntimeError('RUNTIME_FAILED', 'the model has been disposed of')
     const plan = compilePlan(forward, options)
-    const native = await this.load(plan, options.batch)
-    const program = new EngineProgram(native, options, this.device, () => this.programs.delete(program))
+    // One after the other: a failure leaves nothing half loaded behind.
+    const shards: EngineProgram[] = []
+    try {
+      for (const device of this.devices) shards.push(await this.load(plan, device, options))
+    } catch (error) {
+      await Promise.all(shards.map((shard) => shard.dispose()))
+      throw error
+    }
+    return shards.length === 1 ? shards[0] : new ShardedProgram(shards)
+  }
+
+  private async load(plan: Uint8Array, device: OpenDevice, options: CompileOptions): Promise<EngineProgram> {
+    const native = await this.loadWhatFits(plan, device, Math.ceil(options.batch / this.devices.length))
+    const program = new EngineProgram(native, options, nameOf(device), () => this.programs.delete(program))
     if (this.disposed) {
       await program.dispose()
       throw new RuntimeError('RUNTIME_FAILED', 'the model has been disposed of')
@@ -55,17 +70,17 @@ class EngineBackend implements Backend {
   }
 
   /** Memory may be shared with others: half the batch, and half again, before giving up. */
-  private async load(plan: Uint8Array, wanted: number): Promise<NativeProgram> {
-    const { engine, index } = this.open
+  private async loadWhatFits(plan: Uint8Array, device: OpenDevice, wanted: number): Promise<NativeProgram> {
+    const { engine, index } = device
     for (let batch = wanted; ; batch = Math.floor(batch / 2)) {
       try {
         const program = await engine.loadProgram(plan, index, batch, precisionCodes[this.precision])
         if (batch < wanted)
-          this.notes.push(`${this.device}: out of memory at a batch of ${wanted}, so it runs with ${batch}`)
+          this.notes.push(`${nameOf(device)}: out of memory at a batch of ${wanted}, so it runs with ${batch}`)
         return program
       } catch (cause) {
         if (batch < 2 || !isOutOfMemory(cause))
-          return awaited(() => Promise.reject(cause), this.device, 'loading the program')
+          return awaited(() => Promise.reject(cause), nameOf(device), 'loading the program')
       }
     }
   }
@@ -75,6 +90,10 @@ class EngineBackend implements Backend {
     await Promise.all([...this.programs].map((program) => program.dispose()))
   }
 }
+
+/** As it is asked for by name. */
+const nameOf = ({ plugin, index, engine }: OpenDevice): string =>
+  engine.deviceCount === 1 ? plugin : `${plugin}:${index}`
 
 class EngineProgram implements Program {
   readonly imageShape: readonly [number, number, number]

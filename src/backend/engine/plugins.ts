@@ -1,8 +1,8 @@
 import { OptionError, RuntimeError } from '../../errors/index.js'
 import { type DeviceInfo, loadNative, type NativeEngine } from '../../native/index.js'
 
-/** `cuda` is the first GPU, `cuda:1` the second; `sim` runs the same kernels in a simulator on the processor. */
-export type EngineDevice = 'cuda' | `cuda:${number}` | 'sim'
+/** `cuda` is all GPUs of the machine, `cuda:1` the second alone; `sim` runs the same kernels in a simulator on the processor. */
+export type EngineDevice = 'cuda' | `cuda:${number}` | 'sim' | `sim:${number}`
 
 export interface OpenDevice {
   readonly plugin: 'cuda' | 'sim'
@@ -11,19 +11,19 @@ export interface OpenDevice {
   readonly info: DeviceInfo
 }
 
-/** Plugin and number of a device's name; undefined for a name that is none of an engine. */
-export function parseDevice(device: string): { plugin: 'cuda' | 'sim'; index: number } | undefined {
-  if (device === 'sim') return { plugin: 'sim', index: 0 }
-  const found = /^cuda(?::(\d{1,3}))?$/.exec(device)
-  return found === null ? undefined : { plugin: 'cuda', index: Number(found[1] ?? 0) }
+/** Plugin and number of a device's name (no number: all of them); undefined for a name that is none of an engine. */
+export function parseDevice(device: string): { plugin: 'cuda' | 'sim'; index: number | undefined } | undefined {
+  const found = /^(cuda|sim)(?::(\d{1,3}))?$/.exec(device)
+  if (found === null) return undefined
+  return { plugin: found[1] as 'cuda' | 'sim', index: found[2] === undefined ? undefined : Number(found[2]) }
 }
 
 /**
- * Opens the plugin and finds the device.
+ * Opens the plugin and finds the device, or all devices where none is named.
  *
  * @throws RuntimeError DEVICE_UNAVAILABLE, which says why: no plugin, no driver, no such GPU
  */
-export async function openDevice(device: EngineDevice): Promise<OpenDevice> {
+export async function openDevices(device: EngineDevice): Promise<OpenDevice[]> {
   const parsed = parseDevice(device)
   if (parsed === undefined)
     throw new OptionError('OPTION_INVALID', 'is no device', {
@@ -51,12 +51,13 @@ export async function openDevice(device: EngineDevice): Promise<OpenDevice> {
       found: engine.why,
       cure: 'Use --device cpu on this machine.',
     })
-  if (index >= engine.deviceCount)
+  if (index !== undefined && index >= engine.deviceCount)
     throw new RuntimeError('DEVICE_UNAVAILABLE', 'no such device', {
       subject: device,
       expected: engine.deviceCount === 1 ? `${plugin}:0` : `${plugin}:0 to ${plugin}:${engine.deviceCount - 1}`,
     })
-  return { plugin, engine, index, info: await engine.deviceInfo(index) }
+  const numbers = index === undefined ? Array.from({ length: engine.deviceCount }, (_, i) => i) : [index]
+  return Promise.all(numbers.map(async (own) => ({ plugin, engine, index: own, info: await engine.deviceInfo(own) })))
 }
 
 /** As people say it: "NVIDIA H100 80GB HBM3 (compute capability 9.0, 132 multiprocessors, 79.1 GiB)". */

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism, cpus, totalmem } from 'node:os'
-import { describeDevice, openDevice } from '../../backend/index.js'
-import { type DeviceInfo, loadNative, nativePath } from '../../native/index.js'
+import { describeDevice, openDevices } from '../../backend/index.js'
+import { loadNative, nativePath } from '../../native/index.js'
 import { packageVersion } from '../version.js'
 
 interface Info {
@@ -50,14 +50,12 @@ async function gather(): Promise<Info> {
 /** One line a device, or one that says why there is none. */
 async function engineDevices(plugin: 'cuda' | 'sim'): Promise<Info['devices']> {
   try {
-    const { engine, info } = await openDevice(plugin)
-    const line = (index: number, device: DeviceInfo): Info['devices'][number] => ({
-      name: engine.deviceCount === 1 ? plugin : `${plugin}:${index}`,
+    const devices = await openDevices(plugin)
+    return devices.map(({ engine, index, info }) => ({
+      name: devices.length === 1 ? plugin : `${plugin}:${index}`,
       usable: true,
-      why: `${describeDevice(device)}, plugin ${engine.version}`,
-    })
-    const others = Array.from({ length: engine.deviceCount - 1 }, (_, i) => engine.deviceInfo(i + 1))
-    return [info, ...(await Promise.all(others))].map((device, index) => line(index, device))
+      why: `${describeDevice(info)}, plugin ${engine.version}`,
+    }))
   } catch (error) {
     return [{ name: plugin, usable: false, why: (error as Error).message.replace(`${plugin}: `, '') }]
   }

@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { engineBackend, openDevice } from '#signstep/backend/index.js'
+import { engineBackend, openDevices } from '#signstep/backend/index.js'
 import { type GraphBuilder, N, type Value } from '#signstep/graph/index.js'
 import { type AttackOptions, fgsm, loadModel, type Model, miFgsm, nFgsm, pgd, rsFgsm } from '#signstep/index.js'
 import { loadNative, type NativeEngine } from '#signstep/native/index.js'
@@ -172,7 +172,7 @@ describe('several steps in one launch', () => {
 describe('a device', () => {
   it('that cannot be had is refused with the reason', async () => {
     await expect(loadModel(file, { device: 'cuda:99' })).rejects.toMatchObject({ code: 'DEVICE_UNAVAILABLE' })
-    await expect(openDevice('cuda:99')).rejects.toThrow(/cuda:99: .+/)
+    await expect(openDevices('cuda:99')).rejects.toThrow(/cuda:99: .+/)
   })
 
   it.each([
