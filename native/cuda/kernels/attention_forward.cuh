@@ -112,7 +112,7 @@ struct ForwardRows {
 #pragma unroll
     for (int d = 0; d < kHead / 16; d++) store_fragment(to, first, d * 16, out[2 * d], out[2 * d + 1], upper, lower, shape);
     const int lane = static_cast<int>(threadIdx.x) % 32, row = first + lane / 4;
-    if (lane % 4 != 0) return;
+    if (lane % 4 != 0 || lse == nullptr) return;
     if (row < shape.length) lse[row] = (upper_maximum + log2f(upper_sum)) * kLn2;
     if (row + 8 < shape.length) lse[row + 8] = (lower_maximum + log2f(lower_sum)) * kLn2;
   }
@@ -127,7 +127,7 @@ __global__ void __launch_bounds__(256, kHead <= 64 ? 2 : 1) attention_forward(co
   const HeadShape shape{args.length, args.head_size};
   const HeadRows<const T> q(args.q, args.q_at, image, head), k(args.k, args.k_at, image, head), v(args.v, args.v_at, image, head);
   const HeadRows<T> out(args.out, args.out_at, image, head);
-  float* const lse = args.lse + static_cast<std::int64_t>(blockIdx.x) * args.length;
+  float* const lse = args.lse == nullptr ? nullptr : args.lse + static_cast<std::int64_t>(blockIdx.x) * args.length;
   const Shared<T> memory = shared_cast<T>(dynamic_shared());
 
   const int warps = static_cast<int>(blockDim.x) / 32, warp = static_cast<int>(threadIdx.x) / 32;

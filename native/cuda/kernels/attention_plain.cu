@@ -104,7 +104,7 @@ __device__ __forceinline__ void clear(float (&acc)[kRows][kColumns]) {
 }
 
 template <class T>
-__global__ void __launch_bounds__(kWarps * 32) attention_forward_plain(const __grid_constant__ Attention args) {
+__global__ void __launch_bounds__(kWarps * 32, 2) attention_forward_plain(const __grid_constant__ Attention args) {
   const int image = static_cast<int>(blockIdx.x) / args.heads, head = static_cast<int>(blockIdx.x) % args.heads;
   if (args.live != nullptr && image >= *args.live) return;
   const int lane = static_cast<int>(threadIdx.x) % 32, block_row = static_cast<int>(blockIdx.y) * kOwn;
@@ -142,7 +142,8 @@ __global__ void __launch_bounds__(kWarps * 32) attention_forward_plain(const __g
   for (int r = 0; r < kRows; r++) {
     sum[r] = warp_sum(sum[r]);
     factor[r] = 1.0f / sum[r];
-    if (lane == 0 && first + r < args.length) args.lse[static_cast<std::int64_t>(blockIdx.x) * args.length + first + r] = maximum[r] + logf(sum[r]);
+    if (lane == 0 && first + r < args.length && args.lse != nullptr)
+      args.lse[static_cast<std::int64_t>(blockIdx.x) * args.length + first + r] = maximum[r] + logf(sum[r]);
   }
   write_rows(head_base<T>(args.out, args.out_at, image, head), args.out_at.row, first, out, factor, args);
 }

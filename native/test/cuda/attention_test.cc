@@ -365,6 +365,20 @@ TEST("attention chooses its form by shape and shared memory") {
   EXPECT(grid.parts == 1 && grid.warps == 7);  // 13 slabs in two rounds, keys and values read once
 }
 
+TEST("attention gives the same output where no lse is wanted") {
+  std::mt19937 random(10);
+  for (const Precision precision : kPrecisions) {
+    const Size size{1, 1, 20, 32};
+    const Tensors in = random_tensors(size, random, precision);
+    Operands with(size, in, Layout::packed, precision, 0.2f), without(size, in, Layout::packed, precision, 0.2f);
+    without.forward.lse = nullptr;
+    attention(with.forward, nullptr);
+    attention(without.forward, nullptr);
+    EXPECT(test::same_bits(with.out(), without.out()));
+    EXPECT(std::isnan(without.lse()[0]));
+  }
+}
+
 TEST("attention refuses what it cannot serve") {
   const auto refuses = [](auto&& change) {
     Attention args;
