@@ -22,8 +22,8 @@ bool starts_aligned(const void* data, const Strided& at) {
   return aligned16(data) && at.offset % 8 == 0 && at.image % 8 == 0 && at.head % 8 == 0 && at.row % 8 == 0;
 }
 
-// Blocks of `warps` warps, `most` at most, a slab each; no fewer than 4 where there are rows for them, so that a chip that the heads alone do
-// not fill gets more blocks.
+// Blocks of `warps` warps, `most` at most, a slab each; no fewer than 4 where there are rows for them, so that a chip that the heads alone
+// do not fill gets more blocks.
 AttentionGrid slab_grid(const Attention& args, std::int32_t most, const AttentionDevice& device) {
   const std::int32_t slabs = divided_up(args.length, kSlab), heads = std::max(args.images * args.heads, 1);
   const std::int32_t wanted = divided_up(2 * device.multiprocessors, heads);
@@ -73,8 +73,8 @@ std::int32_t padded_head(std::int32_t head_size) {
 }
 
 bool attention_on_matrix_units(const Attention& args) {
-  return args.precision != Precision::float32 && args.head_size % 8 == 0 && starts_aligned(args.q, args.q_at) && starts_aligned(args.k, args.k_at) &&
-         starts_aligned(args.v, args.v_at) && starts_aligned(args.out, args.out_at);
+  return args.precision != Precision::float32 && args.head_size % 8 == 0 && starts_aligned(args.q, args.q_at) &&
+         starts_aligned(args.k, args.k_at) && starts_aligned(args.v, args.v_at) && starts_aligned(args.out, args.out_at);
 }
 
 bool attention_on_matrix_units(const AttentionBackward& args) {
@@ -83,15 +83,20 @@ bool attention_on_matrix_units(const AttentionBackward& args) {
 
 AttentionGrid attention_forward_grid(const Attention& args, const AttentionDevice& device) {
   const std::int32_t padded = padded_head(args.head_size), keys = chunk_keys(padded), chunks = divided_up(args.length, keys);
+  const std::int32_t chunk_bytes = 2 * keys * pitch_bytes(padded);
   AttentionGrid grid = slab_grid(args, 8, device);
-  if (chunks <= kStages) {
-    // All chunks stay in shared memory: where there are blocks enough, one for the head reads them once, in as many even rounds as it takes.
+  // Two blocks share a multiprocessor at head sizes up to 64; above, the registers leave room for one.
+  const std::int32_t room = padded <= 64 ? device.shared_bytes / 2 : device.shared_bytes;
+  if (chunks <= kStages || chunks * chunk_bytes <= room) {
+    // All chunks stay in shared memory: where there are blocks enough, one for the head reads them once, in as many even rounds as it
+    // takes.
     const std::int32_t slabs = divided_up(args.length, kSlab), heads = std::max(args.images * args.heads, 1);
     grid.parts = std::min(grid.parts, divided_up(2 * device.multiprocessors, heads));
     const std::int32_t rounds = divided_up(slabs, grid.parts * 8);
     grid.warps = divided_up(slabs, grid.parts * rounds);
+    grid.slots = std::max(chunks, kStages);
   }
-  grid.shared_bytes = std::min(chunks, kStages) * 2 * keys * pitch_bytes(padded);
+  grid.shared_bytes = std::min(chunks, grid.slots) * chunk_bytes;
   return grid;
 }
 
@@ -105,17 +110,20 @@ AttentionBackwardPlan attention_backward_plan(const AttentionBackward& args, con
   if (wanted == BackwardForm::fused || (wanted == BackwardForm::automatic && serves && many)) {
     const std::int32_t slabs = divided_up(forward.length, kSlab);
     plan.form = BackwardForm::fused;
-    plan.keys = {1, slabs, keys_shared_bytes(forward, slabs, true)};
+    plan.keys.warps = slabs;
+    plan.keys.shared_bytes = keys_shared_bytes(forward, slabs, true);
     return plan;
   }
   const std::int32_t padded = padded_head(forward.head_size);
-  std::int32_t most = padded <= 80 ? 8 : 4;
+  std::int32_t most = keys_warps(padded);
   while (most > 1 && keys_shared_bytes(forward, most, false) > device.shared_bytes) most--;
   plan.keys = slab_grid(forward, most, device);
   plan.keys.shared_bytes = keys_shared_bytes(forward, plan.keys.warps, false);
-  require(plan.keys.shared_bytes <= device.shared_bytes, "attention_backward", "the sequence is too long: lse and row sums do not fit into shared memory");
+  require(plan.keys.shared_bytes <= device.shared_bytes, "attention_backward",
+          "the sequence is too long: lse and row sums do not fit into shared memory");
   plan.queries = slab_grid(forward, 4, device);
-  plan.queries.shared_bytes = std::min(divided_up(forward.length, chunk_keys(padded)), kStages) * 2 * chunk_keys(padded) * pitch_bytes(padded);
+  plan.queries.shared_bytes =
+      std::min(divided_up(forward.length, chunk_keys(padded)), kStages) * 2 * chunk_keys(padded) * pitch_bytes(padded);
   return plan;
 }
 
@@ -132,7 +140,8 @@ void attention_backward(const AttentionBackward& args, const AttentionDevice& de
   if (args.forward.images <= 0 || args.forward.heads <= 0) return;
   if (!attention_on_matrix_units(args)) return launch_attention_backward_plain(args, stream);
   const AttentionBackwardPlan plan = attention_backward_plan(args, device, wanted);
-  args.forward.precision == Precision::bf16 ? launch_attention_backward_bf16(args, plan, stream) : launch_attention_backward_fp16(args, plan, stream);
+  args.forward.precision == Precision::bf16 ? launch_attention_backward_bf16(args, plan, stream)
+                                            : launch_attention_backward_fp16(args, plan, stream);
 }
 
 void attention(const Attention& args, rt::Stream stream) { attention(args, device_of_thread(), stream); }

@@ -11,12 +11,14 @@ namespace {
 inline constexpr int kExchangePitch = kQueries + 8;  // of dS^T in shared memory: 80 bytes, conflict-free as kPitch is
 
 template <int kHead>
+inline constexpr int kKeysWarps = keys_warps(kHead);
+template <int kHead>
 inline constexpr int kQueryStageElements = 2 * kQueries * kPitch<kHead>;
 
 // Sums of dout * out over rows first + lane / 4 and first + lane / 4 + 8.
 template <int kHead, class T>
-__device__ __forceinline__ void row_products(float& upper, float& lower, const HeadRows<const T>& dout, const HeadRows<const T>& out, int first,
-                                             const HeadShape& shape) {
+__device__ __forceinline__ void row_products(float& upper, float& lower, const HeadRows<const T>& dout, const HeadRows<const T>& out,
+                                             int first, const HeadShape& shape) {
   upper = lower = 0.0f;
 #pragma unroll 1
   for (int k = 0; k < kHead / 16; k++) {
@@ -34,11 +36,12 @@ __device__ __forceinline__ void row_products(float& upper, float& lower, const H
   lower = quad_sum(lower);
 }
 
-// A warp's 16 keys against 16 queries: P^T and dS^T, keys down, as left operands. `lse` (times log2(e)) and `delta` begin at the first query.
+// A warp's 16 keys against 16 queries: P^T and dS^T, keys down, as left operands. `lse` (times log2(e)) and `delta`
+// begin at the first query.
 template <int kHead, class T>
-__device__ __forceinline__ void probabilities(std::uint32_t (&p)[4], std::uint32_t (&ds)[4], Shared<T> keys, Shared<T> values, int first_key,
-                                              Shared<T> queries, Shared<T> douts, int first_query, Shared<float> lse, Shared<float> delta,
-                                              float scale, bool upper_valid, bool lower_valid) {
+__device__ __forceinline__ void probabilities(std::uint32_t (&p)[4], std::uint32_t (&ds)[4], Shared<T> keys, Shared<T> values,
+                                              int first_key, Shared<T> queries, Shared<T> douts, int first_query, Shared<float> lse,
+                                              Shared<float> delta, float scale, bool upper_valid, bool lower_valid) {
   float s[2][4], dp[2][4];
   clear(s);
   clear(dp);
@@ -83,10 +86,11 @@ struct KeysMemory {
   __device__ __forceinline__ int exchange() const { return delta() + queries * 4; }
 };
 
-// dk and dv: a warp owns 16 keys, all queries pass by in stages of 32. kFused: the block owns all keys of the head and computes dq too: dS^T of a
-// stage goes through one of two buffers in shared memory, and while the next stage is computed the warps share the product dS k between them.
+// dk and dv: a warp owns 16 keys, all queries pass by in stages of 32. kFused: the block owns all keys of the head and computes dq too:
+// dS^T of a stage goes through one of two buffers in shared memory, and while the next stage is computed the warps share the product dS k
+// between them.
 template <class T, int kHead, bool kFused>
-__global__ void __launch_bounds__(kFused ? kFusedSlabs * 32 : kHead <= 80 ? 256 : 128, 1)
+__global__ void __launch_bounds__(32 * (kFused ? kFusedSlabs : kKeysWarps<kHead>), 1)
     attention_backward_keys(const __grid_constant__ AttentionBackward args) {
   const Attention& forward = args.forward;
   const int image = static_cast<int>(blockIdx.x) / forward.heads, head = static_cast<int>(blockIdx.x) % forward.heads;
@@ -97,7 +101,8 @@ __global__ void __launch_bounds__(kFused ? kFusedSlabs * 32 : kHead <= 80 ? 256 
   const int warps = static_cast<int>(blockDim.x) / 32, warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const KeysMemory<kHead> at(warps, shape.length);
   const Shared<std::uint8_t> memory = dynamic_shared();
-  const Shared<T> keys = shared_cast<T>(memory + at.k()), values = shared_cast<T>(memory + at.v()), stages = shared_cast<T>(memory + at.stages());
+  const Shared<T> keys = shared_cast<T>(memory + at.k()), values = shared_cast<T>(memory + at.v()),
+                  stages = shared_cast<T>(memory + at.stages());
   const Shared<float> lse = shared_cast<float>(memory + at.lse()), delta = shared_cast<float>(memory + at.delta());
   const int block_key = static_cast<int>(blockIdx.y) * at.keys, first_key = block_key + warp * kSlab;
   const bool mine = first_key < shape.length;
@@ -176,7 +181,8 @@ __global__ void __launch_bounds__(kFused ? kFusedSlabs * 32 : kHead <= 80 ? 256 
       const int query = round * kQueries + first;
       if (query >= shape.length) break;  // its part of dS^T is not written and reaches rows of dq alone that are not stored
       std::uint32_t p[4], ds[4];
-      probabilities<kHead>(p, ds, keys, values, warp * kSlab, queries, douts, first, lse + query, delta + query, scale, upper_valid, lower_valid);
+      probabilities<kHead>(p, ds, keys, values, warp * kSlab, queries, douts, first, lse + query, delta + query, scale, upper_valid,
+                           lower_valid);
       if constexpr (kFused) {
         const Shared<std::uint32_t> words =
             shared_cast<std::uint32_t>(exchange_of(round) + ((warp * kSlab + lane / 4) * kExchangePitch + first + lane % 4 * 2));
@@ -218,7 +224,8 @@ __global__ void __launch_bounds__(128, kHead <= 80 ? 2 : 1) attention_backward_q
   const int image = static_cast<int>(blockIdx.x) / forward.heads, head = static_cast<int>(blockIdx.x) % forward.heads;
   if (forward.live != nullptr && image >= *forward.live) return;
   const HeadShape shape{forward.length, forward.head_size};
-  const HeadRows<const T> q(forward.q, forward.q_at, image, head), k(forward.k, forward.k_at, image, head), v(forward.v, forward.v_at, image, head);
+  const HeadRows<const T> q(forward.q, forward.q_at, image, head), k(forward.k, forward.k_at, image, head),
+      v(forward.v, forward.v_at, image, head);
   const HeadRows<const T> dout(args.dout, forward.out_at, image, head);
   const int warps = static_cast<int>(blockDim.x) / 32, warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int first = (static_cast<int>(blockIdx.y) * warps + warp) * kSlab;
@@ -243,10 +250,12 @@ __global__ void __launch_bounds__(128, kHead <= 80 ? 2 : 1) attention_backward_q
     load_fragment(dout_rows[i], dout, first, i * 16, shape);
   }
   float upper_delta, lower_delta;
-  row_products<kHead>(upper_delta, lower_delta, dout, HeadRows<const T>(static_cast<const void*>(forward.out), forward.out_at, image, head), first, shape);
+  row_products<kHead>(upper_delta, lower_delta, dout, HeadRows<const T>(static_cast<const void*>(forward.out), forward.out_at, image, head),
+                      first, shape);
   const float* const lse = forward.lse + static_cast<std::int64_t>(blockIdx.x) * shape.length;
   const int row = first + lane / 4;
-  const float upper_lse = row < shape.length ? lse[row] * kLog2E : INFINITY, lower_lse = row + 8 < shape.length ? lse[row + 8] * kLog2E : INFINITY;
+  const float upper_lse = row < shape.length ? lse[row] * kLog2E : INFINITY,
+              lower_lse = row + 8 < shape.length ? lse[row + 8] * kLog2E : INFINITY;
   const float scale = forward.scale * kLog2E;
   float dq[kHead / 8][4];
   clear(dq);

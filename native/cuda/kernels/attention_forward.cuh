@@ -1,5 +1,5 @@
-// attention() in 16-bit types: softmax over chunks of keys that pass through shared memory. A warp computes 16 query rows; scores, probabilities
-// and output stay in its registers. Up to four chunks (256 keys at head sizes up to 80) stay in shared memory for all rows of the head.
+// attention() in 16-bit types: softmax over chunks of keys that pass through shared memory. A warp computes 16 query rows; scores,
+// probabilities and output stay in its registers. Where shared memory has a slot for every chunk, they stay there for all rows of the head.
 #pragma once
 
 #include "attention_rows.cuh"
@@ -7,8 +7,8 @@
 namespace signstep::kernels {
 namespace {
 
-// The running maximum may lag this far behind, in powers of two: probabilities then reach 256, which every type holds as precisely as 1. The
-// output is rescaled only when a maximum rises by more, which after the first chunk is rare.
+// The running maximum may lag this far behind, in powers of two: probabilities then reach 256, which every type holds as precisely as 1.
+// The output is rescaled only when a maximum rises by more, which after the first chunk is rare.
 inline constexpr float kLag = 8.0f;
 
 // What a warp holds of its 16 rows: row lane / 4 is `upper`, row lane / 4 + 8 `lower`.
@@ -25,7 +25,8 @@ struct ForwardRows {
     for (int k = 0; k < kHead / 16; k++) {
       load_fragment(q[k], queries, first, k * 16, shape);
 #pragma unroll
-      for (int i = 0; i < 4; i++) q[k][i] ^= negative ? 0x80008000u : 0u;  // exact, and the largest score is then the largest of the products
+      for (int i = 0; i < 4; i++)
+        q[k][i] ^= negative ? 0x80008000u : 0u;  // exact, and the largest score is then the largest of the products
     }
     clear(out);
     upper_maximum = lower_maximum = -INFINITY;
@@ -120,7 +121,7 @@ struct ForwardRows {
 
 // Up to 8 warps. Head sizes up to 64 leave registers for a second block, which computes while the first loads.
 template <class T, int kHead>
-__global__ void __launch_bounds__(256, kHead <= 64 ? 2 : 1) attention_forward(const __grid_constant__ Attention args) {
+__global__ void __launch_bounds__(256, kHead <= 64 ? 2 : 1) attention_forward(const __grid_constant__ Attention args, const int slots) {
   constexpr int kKeys = kChunkKeys<kHead>;
   const int image = static_cast<int>(blockIdx.x) / args.heads, head = static_cast<int>(blockIdx.x) % args.heads;
   if (args.live != nullptr && image >= *args.live) return;
@@ -134,7 +135,7 @@ __global__ void __launch_bounds__(256, kHead <= 64 ? 2 : 1) attention_forward(co
   const int slabs = (args.length + kSlab - 1) / kSlab, step = static_cast<int>(gridDim.y) * warps;
   const int chunks = (args.length + kKeys - 1) / kKeys;
   const float scale = fabsf(args.scale) * kLog2E;
-  const auto chunk_at = [&](int chunk) { return memory + chunk % kStages * kChunkElements<kHead>; };
+  const auto chunk_at = [&](int chunk) { return memory + chunk % slots * kChunkElements<kHead>; };
   const auto fetch = [&](int chunk) {
     if (chunk < chunks) {
       fetch_rows<kHead>(chunk_at(chunk), k, chunk * kKeys, kKeys, shape);
@@ -170,8 +171,8 @@ __global__ void __launch_bounds__(256, kHead <= 64 ? 2 : 1) attention_forward(co
 template <class T, int kHead>
 void launch_attention_forward(const Attention& args, const AttentionGrid& grid, rt::Stream stream) {
   launch("attention_forward", attention_forward<T, kHead>,
-         dim3(static_cast<unsigned>(args.images * args.heads), static_cast<unsigned>(grid.parts)), dim3(static_cast<unsigned>(grid.warps * 32)),
-         static_cast<std::size_t>(grid.shared_bytes), stream, args);
+         dim3(static_cast<unsigned>(args.images * args.heads), static_cast<unsigned>(grid.parts)),
+         dim3(static_cast<unsigned>(grid.warps * 32)), static_cast<std::size_t>(grid.shared_bytes), stream, args, grid.slots);
 }
 
 template <class T>

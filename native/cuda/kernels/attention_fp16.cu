@@ -3,6 +3,8 @@
 
 namespace signstep::kernels {
 
-void launch_attention_fp16(const Attention& args, const AttentionGrid& grid, rt::Stream stream) { launch_attention16<f16>(args, grid, stream); }
+void launch_attention_fp16(const Attention& args, const AttentionGrid& grid, rt::Stream stream) {
+  launch_attention16<f16>(args, grid, stream);
+}
 
 }  // namespace signstep::kernels

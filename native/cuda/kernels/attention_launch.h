@@ -1,5 +1,5 @@
-// How attention decides: pure functions from the shape to the form of the kernels, so that tests can ask them and force them, and the doors to
-// the files that hold the kernels of one type.
+// How attention decides: pure functions from the shape to the form of the kernels, so that tests can ask them and force them, and the doors
+// to the files that hold the kernels of one type.
 #pragma once
 
 #include <cstdint>
@@ -18,15 +18,19 @@ std::int32_t attention_shared_bytes(std::uint32_t compute_capability);
 // The head sizes that kernels exist for; a head is padded with zeros to the next.
 std::int32_t padded_head(std::int32_t head_size);  // 32, 64, 80, 96 or 128; 0: too large
 
-inline constexpr std::int32_t kSlab = 16;    // rows of the sequence that a warp computes at a time
-inline constexpr std::int32_t kFusedHead = 64;   // the largest padded head that the fused backward kernel serves: dk and dv in 128 registers a thread
+inline constexpr std::int32_t kSlab = 16;        // rows of the sequence that a warp computes at a time
+inline constexpr std::int32_t kFusedHead = 64;   // the largest padded head of the fused backward kernel: dk and dv in 128 registers
 inline constexpr std::int32_t kFusedSlabs = 16;  // the longest sequence, a warp a slab; from 13 warps on a thread has 128 registers anyway
-inline constexpr std::int32_t kStages = 4;   // chunks of keys under way or in shared memory, forward and dq
-inline constexpr std::int32_t kQueries = 32;      // in a stage of the backward kernel over keys
+inline constexpr std::int32_t kStages = 4;       // of chunks of keys, forward and dq: three under way while one is read
+inline constexpr std::int32_t kQueries = 32;     // in a stage of the backward kernel over keys
 inline constexpr std::int32_t kQueryStages = 3;
 
-// Keys in a chunk: four chunks of keys and values leave room for a second block beside them on a chip with 163 KB or more, and fit anywhere.
+// Keys in a chunk: four chunks of keys and values leave room for a second block beside them on a chip with 163 KB or more, and
+// fit anywhere.
 inline constexpr std::int32_t chunk_keys(std::int32_t padded) { return padded <= 80 ? 64 : 32; }
+
+// Warps of a block of the backward kernel over keys, at most, where it is not fused.
+inline constexpr std::int32_t keys_warps(std::int32_t padded) { return padded <= 80 ? 8 : 4; }
 
 // Whether the matrix units serve it: a 16-bit type, every row begins on 16 bytes and the head size is a multiple of 8.
 bool attention_on_matrix_units(const Attention& args);
@@ -36,13 +40,14 @@ bool attention_on_matrix_units(const AttentionBackward& args);
 struct AttentionGrid {
   std::int32_t parts = 1, warps = 1;
   std::int32_t shared_bytes = 0;
+  std::int32_t slots = kStages;  // chunks of keys in shared memory, kStages or more, or all of them
 };
 AttentionGrid attention_forward_grid(const Attention& args, const AttentionDevice& device);
 
-enum class BackwardForm : std::uint32_t { automatic = 0, fused = 1, split = 2 };
-// Matters on the matrix units.
+// The forms of the backward pass on the matrix units.
 // fused: one kernel for dq, dk and dv, a block an image and head; dS is exchanged through shared memory.
 // split: a kernel over blocks of keys for dk and dv, one over blocks of queries for dq, both computing P and dS.
+enum class BackwardForm : std::uint32_t { automatic = 0, fused = 1, split = 2 };
 struct AttentionBackwardPlan {
   BackwardForm form = BackwardForm::split;
   AttentionGrid keys, queries;  // fused: keys alone

@@ -1,6 +1,6 @@
-// attention() and attention_backward() by plain multiply-adds in float32: for float32 (the forward pass that re-scores results, reference), and for
-// 16-bit operands that the matrix units cannot take, such as heads of 12 or 20 elements. Any strides. A warp owns four rows of the sequence; 32
-// rows of the other side pass by in shared memory, a lane each for scores, then a lane a column for the products.
+// attention() and attention_backward() by plain multiply-adds in float32: for float32 (the forward pass that re-scores results, reference),
+// and for 16-bit operands that the matrix units cannot take, such as heads of 12 or 20 elements. Any strides. A warp owns four rows of the
+// sequence; 32 rows of the other side pass by in shared memory, a lane each for scores, then a lane a column for the products.
 #include "attention_launch.h"
 #include "element.cuh"
 
@@ -11,7 +11,8 @@ inline constexpr int kRows = 4, kWarps = 8, kOwn = kRows * kWarps;  // rows of a
 inline constexpr int kOthers = 32;                                  // rows that pass by at a time
 inline constexpr int kColumns = 4;                                  // of a lane: head sizes up to 128
 
-// Rows in shared memory: an odd number of 16-byte groups apart, so that lanes that each read a group of a row of their own meet no conflict.
+// Rows in shared memory: an odd number of 16-byte groups apart, so that lanes that each read a group of a row of their own meet no
+// conflict.
 struct Rows {
   Shared<float> data;
   int width, pitch;
@@ -33,7 +34,8 @@ __device__ __forceinline__ T* head_base(void* data, const Strided& at, int image
 
 // `count` rows from row `first` on, by all threads; zeros beyond the sequence and beyond the head size.
 template <class T>
-__device__ __forceinline__ void fetch_rows(const Rows& to, const T* from, std::int64_t stride, int first, int count, const Attention& shape) {
+__device__ __forceinline__ void fetch_rows(const Rows& to, const T* from, std::int64_t stride, int first, int count,
+                                           const Attention& shape) {
   for (int i = static_cast<int>(threadIdx.x); i < count * to.width; i += kWarps * 32) {
     const int row = i / to.width, column = i % to.width;
     const bool inside = first + row < shape.length && column < shape.head_size;
@@ -75,14 +77,15 @@ __device__ __forceinline__ void add_weighted(float (&acc)[kRows][kColumns], cons
 }
 
 template <class T>
-__device__ __forceinline__ void write_rows(T* to, std::int64_t stride, int first, const float (&acc)[kRows][kColumns], const float (&factor)[kRows],
-                                           const Attention& shape) {
+__device__ __forceinline__ void write_rows(T* to, std::int64_t stride, int first, const float (&acc)[kRows][kColumns],
+                                           const float (&factor)[kRows], const Attention& shape) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
   for (int r = 0; r < kRows; r++)
 #pragma unroll
     for (int c = 0; c < kColumns; c++)
-      if (first + r < shape.length && lane + 32 * c < shape.head_size) to[(first + r) * stride + lane + 32 * c] = from_float<T>(acc[r][c] * factor[r]);
+      if (first + r < shape.length && lane + 32 * c < shape.head_size)
+        to[(first + r) * stride + lane + 32 * c] = from_float<T>(acc[r][c] * factor[r]);
 }
 
 __device__ __forceinline__ float warp_sum(float x) {
@@ -227,8 +230,8 @@ __global__ void __launch_bounds__(kWarps * 32) attention_backward_plain(const __
   float scale[kRows], one[kRows];
 #pragma unroll
   for (int r = 0; r < kRows; r++) scale[r] = shape.scale, one[r] = 1.0f;
-  write_rows(head_base<T>(kKeys ? args.dk : args.dq, kKeys ? shape.k_at : shape.q_at, image, head), kKeys ? shape.k_at.row : shape.q_at.row, first, grad_a,
-             scale, shape);
+  write_rows(head_base<T>(kKeys ? args.dk : args.dq, kKeys ? shape.k_at : shape.q_at, image, head), kKeys ? shape.k_at.row : shape.q_at.row,
+             first, grad_a, scale, shape);
   if constexpr (kKeys) write_rows(head_base<T>(args.dv, shape.v_at, image, head), shape.v_at.row, first, grad_b, one, shape);
 }
 
@@ -246,8 +249,10 @@ void launch_attention_plain(const Attention& args, rt::Stream stream) {
 void launch_attention_backward_plain(const AttentionBackward& args, rt::Stream stream) {
   const auto bytes = static_cast<std::size_t>((2 * (kOwn + kOthers) * row_pitch(args.forward.head_size) + kOthers) * 4);
   with_element(args.forward.precision, [&]<class T>(Element<T>) {
-    launch("attention_backward_keys_plain", attention_backward_plain<T, true>, grid_of(args.forward), dim3(kWarps * 32), bytes, stream, args);
-    launch("attention_backward_queries_plain", attention_backward_plain<T, false>, grid_of(args.forward), dim3(kWarps * 32), bytes, stream, args);
+    launch("attention_backward_keys_plain", attention_backward_plain<T, true>, grid_of(args.forward), dim3(kWarps * 32), bytes, stream,
+           args);
+    launch("attention_backward_queries_plain", attention_backward_plain<T, false>, grid_of(args.forward), dim3(kWarps * 32), bytes, stream,
+           args);
   });
 }
 

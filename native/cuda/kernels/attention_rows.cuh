@@ -1,5 +1,6 @@
-// Rows of one image and head of q, k, v, out and their gradients, 16-bit types: into shared memory, and as fragments of mma.m16n8k16 straight
-// from and to device memory. Rows begin on 16 bytes and the head size is a multiple of 8; what it lacks of kHead columns are zeros.
+// Rows of one image and head of q, k, v, out and their gradients, 16-bit types: into shared memory, and as fragments of mma.m16n8k16
+// straight from and to device memory. Rows begin on 16 bytes and the head size is a multiple of 8; what it lacks of kHead columns are
+// zeros.
 #pragma once
 
 #include "attention_launch.h"
@@ -35,12 +36,12 @@ struct HeadShape {
   int length, head_size;
 };
 
-// Rows first … first + rows - 1 (rows a multiple of 8) into shared memory by all threads of the block; zeros beyond the sequence and beyond the
-// head size. There after this thread's cp_async_wait and a barrier.
+// Rows first … first + rows - 1 (rows a multiple of 8) into shared memory by all threads of the block; zeros beyond the sequence and beyond
+// the head size. There after this thread's cp_async_wait and a barrier.
 template <int kHead, class T>
 __device__ __forceinline__ void fetch_rows(Shared<T> to, const HeadRows<const T>& from, int first, int rows, const HeadShape& shape) {
-  // Eight neighbouring lanes write 128 bytes to different banks: eight chunks of 16 bytes of one row, or, of the kRest chunks that are left, those
-  // of every kRest-th row, which begin kRest chunks apart modulo the banks.
+  // Eight neighbouring lanes write 128 bytes to different banks: eight chunks of 16 bytes of one row, or, of the kRest chunks that are
+  // left, those of every kRest-th row, which begin kRest chunks apart modulo the banks.
   constexpr int kWhole = kHead / 64 * 8, kRest = kHead / 8 - kWhole;
   const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
   const auto fetch = [&](int row, int column) {
@@ -61,8 +62,8 @@ __device__ __forceinline__ void fetch_rows(Shared<T> to, const HeadRows<const T>
   }
 }
 
-// Of four lanes, lane i gives words 0 … 3 of group i and gets word i of groups 0 … 3; its own inverse. In this way a lane that owns a 32-bit word
-// of each of four 16-byte groups in a fragment loads and stores one whole group.
+// Of four lanes, lane i gives words 0 … 3 of group i and gets word i of groups 0 … 3; its own inverse. In this way a lane that owns a
+// 32-bit word of each of four 16-byte groups in a fragment loads and stores one whole group.
 __device__ __forceinline__ void transpose_quad(std::uint32_t (&w)[4]) {
   const int lane = static_cast<int>(threadIdx.x);
 #pragma unroll
@@ -94,11 +95,11 @@ __device__ __forceinline__ void load_fragment(std::uint32_t (&a)[4], const HeadR
   a[0] = w[0], a[1] = w[2], a[2] = w[1], a[3] = w[3];
 }
 
-// Two accumulators side by side, of rows first … first + 15 and columns column … column + 15, to device memory: rows lane / 4 times `upper`, rows
-// lane / 4 + 8 times `lower`. All lanes of the warp call it.
+// Two accumulators side by side, of rows first … first + 15 and columns column … column + 15, to device memory: rows lane / 4 times
+// `upper`, rows lane / 4 + 8 times `lower`. All lanes of the warp call it.
 template <class T>
-__device__ __forceinline__ void store_fragment(const HeadRows<T>& to, int first, int column, const float (&left)[4], const float (&right)[4],
-                                               float upper, float lower, const HeadShape& shape) {
+__device__ __forceinline__ void store_fragment(const HeadRows<T>& to, int first, int column, const float (&left)[4],
+                                               const float (&right)[4], float upper, float lower, const HeadShape& shape) {
   const int lane = static_cast<int>(threadIdx.x) % 32, in_quad = lane % 4;
   std::uint32_t w[4] = {pack2<T>(left[0] * upper, left[1] * upper), pack2<T>(right[0] * upper, right[1] * upper),
                         pack2<T>(left[2] * lower, left[3] * lower), pack2<T>(right[2] * lower, right[3] * lower)};
@@ -119,7 +120,8 @@ __device__ __forceinline__ void left_fragment_of_columns(std::uint32_t (&a)[4], 
   const int lane = static_cast<int>(threadIdx.x) % 32;
   ldmatrix_x4_trans(a, rows + ((column + lane / 16 * 8 + lane % 8) * pitch + first + lane / 8 % 2 * 8));
 }
-// Right operands of two products side by side: rows first … first + 15 in memory are the 16 columns of the result, their columns are summed over.
+// Right operands of two products side by side: rows first … first + 15 in memory are the 16 columns of the result, their columns are summed
+// over.
 template <class T>
 __device__ __forceinline__ void right_fragments(std::uint32_t (&left)[2], std::uint32_t (&right)[2], Shared<T> rows, int pitch, int first,
                                                 int column) {
@@ -130,8 +132,8 @@ __device__ __forceinline__ void right_fragments(std::uint32_t (&left)[2], std::u
 }
 // The same where rows in memory are summed over and columns column … column + 15 are those of the result.
 template <class T>
-__device__ __forceinline__ void right_fragments_of_rows(std::uint32_t (&left)[2], std::uint32_t (&right)[2], Shared<T> rows, int pitch, int first,
-                                                        int column) {
+__device__ __forceinline__ void right_fragments_of_rows(std::uint32_t (&left)[2], std::uint32_t (&right)[2], Shared<T> rows, int pitch,
+                                                        int first, int column) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   std::uint32_t b[4];
   ldmatrix_x4_trans(b, rows + ((first + lane % 16) * pitch + column + lane / 16 * 8));

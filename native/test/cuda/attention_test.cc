@@ -35,7 +35,8 @@ struct Expected {
   std::vector<double> out, lse, dq, dk, dv;
 };
 
-// The definition, in F; P, dS and out rounded to `precision` where they are stored. F = double and float32: exact. F = float: the plain version.
+// The definition, in F; P, dS and out rounded to `precision` where they are stored. F = double and float32: exact. F = float: the plain
+// version.
 template <class F>
 Expected definition(const Size& size, const Tensors& in, float scale, Precision precision) {
   const auto length = static_cast<std::size_t>(size.length), width = static_cast<std::size_t>(size.head_size);
@@ -136,8 +137,8 @@ class Operands {
     for (int i = 0; i < 3; i++) gradients_.push_back(shared && i > 0 ? nullptr : std::make_unique<Values>(whole, precision));
     out_ = std::make_unique<Values>(dout.size(), precision);
     const auto data = [](const std::vector<std::unique_ptr<Values>>& all, std::size_t i) { return (all[i] ? all[i] : all[0])->data(); };
-    forward = {precision, data(arrays_, 0), data(arrays_, 1), data(arrays_, 2), out_->data(), lse_.data(), q_at_, k_at_, v_at_, out_at_,
-               size.images, size.heads, size.length, size.head_size, scale, nullptr};
+    forward = {precision, data(arrays_, 0), data(arrays_, 1), data(arrays_, 2), out_->data(), lse_.data(),    q_at_, k_at_,
+               v_at_,     out_at_,          size.images,      size.heads,       size.length,  size.head_size, scale, nullptr};
     backward = {forward, arrays_[3]->data(), data(gradients_, 0), data(gradients_, 1), data(gradients_, 2)};
   }
 
@@ -199,10 +200,10 @@ void run(Operands& operands, BackwardForm form = BackwardForm::automatic, const 
   attention_backward(operands.backward, device, form, nullptr);
 }
 
-// Twice what the plain version loses in the same precision. Gradients: and what P loses where it is recomputed from lse in float32, which the
-// plain version, with the largest score at hand, does not.
-bool close(const char* what, const Size& size, const std::vector<float>& got, const std::vector<double>& exact, const std::vector<double>& plain,
-           double largest_lse = 0) {
+// Twice what the plain version loses in the same precision. Gradients: and what P loses where it is recomputed from lse in float32, which
+// the plain version, with the largest score at hand, does not.
+bool close(const char* what, const Size& size, const std::vector<float>& got, const std::vector<double>& exact,
+           const std::vector<double>& plain, double largest_lse = 0) {
   const double error = relative_error(got, exact), limit = relative_error(std::vector<float>(plain.begin(), plain.end()), exact);
   if (error <= 2 * limit + 2e-7 + 0x1p-24 * largest_lse) return true;
   std::printf("  %s, length %d, head size %d: error %.3g, plain %.3g\n", what, size.length, size.head_size, error, limit);
@@ -286,7 +287,8 @@ TEST("attention stays finite and exact where scores are in the hundreds") {
 
 TEST("attention takes a negative scale") {
   std::mt19937 random(6);
-  for (const Precision precision : kPrecisions) check({1, 1, 37, 32}, Layout::packed, precision, BackwardForm::automatic, 1, random, 1.0f, -0.2f);
+  for (const Precision precision : kPrecisions)
+    check({1, 1, 37, 32}, Layout::packed, precision, BackwardForm::automatic, 1, random, 1.0f, -0.2f);
 }
 
 TEST("attention gives the same bits however the work is cut") {
@@ -304,6 +306,14 @@ TEST("attention gives the same bits however the work is cut") {
       }
     }
   }
+  // All keys in shared memory for 17 slabs in three rounds, or in four slots for three blocks.
+  const Size size{1, 1, 257, 64};
+  const Tensors in = random_tensors(size, random, Precision::bf16);
+  Operands stay(size, in, Layout::packed, Precision::bf16, 0.125f), pass(size, in, Layout::packed, Precision::bf16, 0.125f);
+  attention(stay.forward, {1, 227 * 1024}, nullptr);
+  attention(pass.forward, {1, 99 * 1024}, nullptr);
+  EXPECT(test::same_bits(stay.out(), pass.out()));
+  EXPECT(test::same_bits(stay.lse(), pass.lse()));
 }
 
 TEST("attention leaves finished images as they were") {
@@ -343,7 +353,7 @@ TEST("attention chooses its form by shape and shared memory") {
   EXPECT(plan(128, 197, 64, 80).form == BackwardForm::fused);
   EXPECT(plan(128, 197, 64, 120).form == BackwardForm::split);  // 99 KB
   EXPECT(plan(128, 65, 64, 120).form == BackwardForm::fused);
-  EXPECT(plan(1, 197, 64, 90).form == BackwardForm::split);     // 12 heads would keep 12 of 132 multiprocessors busy
+  EXPECT(plan(1, 197, 64, 90).form == BackwardForm::split);  // 12 heads would keep 12 of 132 multiprocessors busy
   EXPECT(plan(128, 257, 64, 90).form == BackwardForm::split);
   EXPECT(plan(128, 197, 128, 90).form == BackwardForm::split);
   for (const std::uint32_t capability : {80u, 89u, 90u, 120u}) {
@@ -359,10 +369,19 @@ TEST("attention chooses its form by shape and shared memory") {
       }
     }
   }
-  AttentionBackward args;
-  args.forward.images = 128, args.forward.heads = 12, args.forward.length = 197, args.forward.head_size = 64;
-  const AttentionGrid grid = attention_forward_grid(args.forward, {132, 227 * 1024});
-  EXPECT(grid.parts == 1 && grid.warps == 7);  // 13 slabs in two rounds, keys and values read once
+  const auto is = [](std::int32_t length, std::int32_t head_size, std::uint32_t capability, std::int32_t parts, std::int32_t warps,
+                     bool stay) {
+    Attention args;
+    args.images = 128, args.heads = 12, args.length = length, args.head_size = head_size;
+    const AttentionGrid grid = attention_forward_grid(args, {132, attention_shared_bytes(capability)});
+    return grid.parts == parts && grid.warps == warps && (grid.slots * chunk_keys(padded_head(head_size)) >= length) == stay;
+  };
+  EXPECT(is(197, 64, 90, 1, 7, true));  // 13 slabs in two rounds, keys and values read once
+  EXPECT(is(257, 64, 90, 1, 6, true));
+  EXPECT(is(257, 80, 80, 1, 6, true));
+  EXPECT(is(257, 64, 120, 3, 6, false));
+  EXPECT(is(197, 128, 90, 1, 7, true));
+  EXPECT(is(577, 64, 90, 5, 8, false));
 }
 
 TEST("attention gives the same output where no lse is wanted") {
