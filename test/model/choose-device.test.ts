@@ -31,13 +31,13 @@ beforeAll(async () => {
 afterAll(() => fake.remove())
 
 describe('a model on a machine with GPUs', () => {
-  it('goes to the first one by itself, says so, and takes the batch that has room', async () => {
+  it('goes to all of them by itself, says so, and takes the batch that has room on each', async () => {
     await using model = await loadModel(file)
     expect(model.backend.name).toBe('cuda')
     expect(model.deviceNote).toMatch(
-      /^device cuda: Abacus \(compute capability 9\.0, 4 multiprocessors, 1\.0 GiB\), bf16/,
+      /^device cuda: 2 devices: Abacus \(compute capability 9\.0, 4 multiprocessors, 1\.0 GiB\), bf16/,
     )
-    expect([model.batch, model.notes]).toEqual([3, []])
+    expect([model.batch, model.notes]).toEqual([6, []])
     expect([...(await model.logits(Float32Array.of(1, 2, 3, 4)))]).toEqual([10, 20, 30])
   })
 
@@ -62,9 +62,9 @@ describe('a model on a machine with GPUs', () => {
   })
 
   it('halves a batch that has no room until it has, and says so', async () => {
-    await using model = await loadModel(file, { device: 'cuda', batch: 12 })
+    await using model = await loadModel(file, { device: 'cuda:0', batch: 12 })
     expect(model.batch).toBe(3)
-    expect(model.notes).toEqual(['cuda: out of memory at a batch of 12, so it runs with 3'])
+    expect(model.notes).toEqual(['cuda:0: out of memory at a batch of 12, so it runs with 3'])
     const { images } = await pgd(model, new Float32Array(4 * 7), new Int32Array(7), { eps: 0.1, steps: 2 })
     expect(images.length).toBe(4 * 7)
   })

@@ -7,7 +7,7 @@ import { batchNormalisation } from './batch-normalisation.js'
 import { convolutionPadding } from './convolution-padding.js'
 import { expandedOperand } from './expand.js'
 import { fixedParameters } from './fixed.js'
-import { foldedNormalisation } from './folded-normalisation.js'
+import { foldedBatchNormalisation, foldedNormalisation } from './folded-normalisation.js'
 import { gelu } from './gelu.js'
 import { reshapes, transposeOfJoinedAxes, transposes } from './layout.js'
 import { gemmBias, linear } from './linear.js'
@@ -41,6 +41,7 @@ export const rules: Readonly<Record<string, Rule>> = {
   rmsNormalisation,
   normalisationScale,
   foldedNormalisation,
+  foldedBatchNormalisation,
   gelu,
   relu,
   constantSums,
@@ -71,7 +72,12 @@ const NARROWING_PASSES = 64
 export function canonicalise(graph: Graph, options: CanonicaliseOptions): Graph {
   const settled = settle(graph, Object.values(rules), options, PASSES)
   if (options.narrow === false) return settled
-  return settle(settled, [selectionFirst, rules.reshapes, rules.transposes], options, NARROWING_PASSES)
+  return settle(
+    settled,
+    [selectionFirst, rules.reshapes, rules.transposes, foldedNormalisation],
+    options,
+    NARROWING_PASSES,
+  )
 }
 
 /** Applies rules until none applies. */
