@@ -226,9 +226,9 @@ class BatchAttack {
       const ruleFor = (samples: Int32Array): StepRule =>
         definition.rule(this.sizes(plan.eps, samples), this.sizes(plan.alpha, samples), direction, options)
       const remember = options.iterate === 'best'
-      // Where no one looks between the steps a device may run them as one.
+      // Where no one looks between the steps, or could not, a device may run them as one.
       const ahead =
-        !earlyStop && options.onProgress === undefined
+        !earlyStop && (options.onProgress === undefined || program.wholeAttacks)
           ? await state.steps(ruleFor(active), plan.steps, { signal, remember })
           : undefined
       for (let step = 0; step < plan.steps; step++) {

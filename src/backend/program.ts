@@ -41,6 +41,8 @@ export interface Program {
   readonly batch: number
   readonly loss: LossName
   readonly targeted: boolean
+  /** Whether a whole attack is over before anyone could look at its steps: they are then made in one launch, and told of afterwards. */
+  readonly wholeAttacks: boolean
   /** Logits [n, classes] of images in [0,1]. */
   forward(images: Float32Array, count: number, signal?: AbortSignal): Promise<Float32Array>
   /** Copies a batch onto the device. `sampleIndices` key the random numbers, so that results do not depend on the batch split. */

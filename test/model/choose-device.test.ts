@@ -68,4 +68,14 @@ describe('a model on a machine with GPUs', () => {
     const { images } = await pgd(model, new Float32Array(4 * 7), new Int32Array(7), { eps: 0.1, steps: 2 })
     expect(images.length).toBe(4 * 7)
   })
+
+  it('makes a whole attack in one launch, and tells of its steps afterwards', async () => {
+    await using model = await loadModel(file, { device: 'cuda:0', batch: 3 })
+    const program = await model.program({ loss: 'cross-entropy', targeted: false })
+    expect(program.wholeAttacks).toBe(true)
+    const seen: number[] = []
+    const onProgress = ({ step }: { step: number }): void => void seen.push(step)
+    await pgd(model, new Float32Array(4 * 2), new Int32Array(2), { eps: 0.1, steps: 3, onProgress })
+    expect(seen).toEqual([1, 2, 3])
+  })
 })

@@ -101,6 +101,7 @@ class EngineProgram implements Program {
   readonly batch: number
   readonly loss: CompileOptions['loss']
   readonly targeted: boolean
+  readonly wholeAttacks: boolean
   private readonly native: NativeProgram
   private readonly device: string
   private readonly onDispose: () => void
@@ -113,6 +114,7 @@ class EngineProgram implements Program {
     this.batch = batch
     this.loss = loss
     this.targeted = targeted
+    this.wholeAttacks = !device.startsWith('sim')
     this.native = native
     this.device = device
     this.onDispose = onDispose

@@ -36,6 +36,9 @@ export class ShardedProgram implements Program {
   get targeted(): boolean {
     return this.shards[0].targeted
   }
+  get wholeAttacks(): boolean {
+    return this.shards[0].wholeAttacks
+  }
 
   async forward(images: Float32Array, count: number, signal?: AbortSignal): Promise<Float32Array> {
     const per = this.imageShape.reduce((a, b) => a * b, 1)

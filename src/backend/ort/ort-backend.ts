@@ -65,6 +65,7 @@ class OrtProgram implements Program {
   readonly batch: number
   readonly loss: CompileOptions['loss']
   readonly targeted: boolean
+  readonly wholeAttacks = false
   private readonly client: Client
   private readonly graphs: ProgramGraphs
   private readonly sessions = new Map<keyof ProgramGraphs, Promise<number>>()
