@@ -239,7 +239,11 @@ void Attack::launch_graph(const signstep_step_rule& rule, std::uint32_t steps) {
       bool cancelled = false;
       for (std::uint32_t i = 0; i < steps; ++i) run_gradient(i, nullptr, &cancelled, &rule);
     } catch (...) {
-      rt::destroy(rt::end_capture(stream));
+      try {
+        rt::destroy(rt::end_capture(stream));
+      } catch (const rt::Failure&) {
+        // A capture that a failure spoiled ends in another one; the first says what happened.
+      }
       throw;
     }
     found = buffers_->graphs.emplace(key, rt::end_capture(stream)).first;
