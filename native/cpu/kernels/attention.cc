@@ -237,28 +237,34 @@ void row_products(const typename Values::Stored* a, const typename Values::Store
   }
 }
 
+// A piece of the gradients of a head: of queries alone, of keys and values alone, or all at once.
+struct BackwardPiece {
+  std::size_t first_query, last_query, first_key, last_key;
+  bool queries, keys;  // which gradients are wanted: of queries needs all keys, of keys and values all queries
+};
+
 template <class Values>
-void backward_head(const AttentionBackward& args, Head head, std::size_t block) {
+void backward_piece(const AttentionBackward& args, Head head, const BackwardPiece& piece, std::size_t block) {
   using Stored = typename Values::Stored;
   constexpr std::size_t kNumbers = cpu::numbers_in_unit(Values{});
   const Attention& at = args.forward;
   Workspace& work = workspace();
-  const Sizes sizes = sizes_of(at);
-  const Unit* const k = packed<Values>(at.k, at.k_at, head, 0, sizes.length, sizes.width, work.k_rows);
+  Sizes sizes = sizes_of(at);
+  sizes.length = piece.last_key - piece.first_key, sizes.keys = round_up(sizes.length, kLanes);
+  const Unit* const k = packed<Values>(at.k, at.k_at, head, piece.first_key, sizes.length, sizes.width, work.k_rows);
   const Unit* const k_transposed = transposed<Values>(k, sizes, work.k_transposed);
-  const Unit* const k_pairs = cpu::pair_rows(Values{}, k, sizes.length, sizes.width, work.k_pairs);
-  const Unit* const v = packed<Values>(at.v, at.v_at, head, 0, sizes.length, sizes.width, work.v_rows);
+  const Unit* const k_pairs = piece.queries ? cpu::pair_rows(Values{}, k, sizes.length, sizes.width, work.k_pairs) : nullptr;
+  const Unit* const v = packed<Values>(at.v, at.v_at, head, piece.first_key, sizes.length, sizes.width, work.v_rows);
   const Unit* const v_transposed = transposed<Values>(v, sizes, work.v_transposed);
   float* const dk = work.dk.at_least(sizes.length * sizes.columns);
   float* const dv = work.dv.at_least(sizes.length * sizes.columns);
-  const std::size_t even = round_up(block, 2);
   GradientRows to{};
-  to.p_pairs = work.p.at_least(even * sizes.keys / kNumbers);
-  to.ds = work.ds.at_least(even * sizes.keys / kNumbers);
-  to.ds_pairs = kNumbers == 1 ? to.ds : work.ds_pairs.at_least(even * sizes.keys / kNumbers);
+  to.p_pairs = work.p.at_least(block * sizes.keys / kNumbers);
+  to.ds = work.ds.at_least(block * sizes.keys / kNumbers);
+  to.ds_pairs = kNumbers == 1 ? to.ds : work.ds_pairs.at_least(block * sizes.keys / kNumbers);
   float* const delta = work.row_factors.at_least(block);
-  for (std::size_t row = 0; row < sizes.length; row += block) {
-    const std::size_t count = std::min(block, sizes.length - row);
+  for (std::size_t row = piece.first_query; row < piece.last_query; row += block) {
+    const std::size_t count = std::min(block, piece.last_query - row);
     const Unit* const q = packed<Values>(at.q, at.q_at, head, row, count, sizes.width, work.q_rows);
     const Unit* const dout = packed<Values>(args.dout, at.out_at, head, row, count, sizes.width, work.dout_rows);
     row_products<Values>(rows_of<Stored>(args.dout, at.out_at, head, row), rows_of<Stored>(static_cast<const void*>(at.out), at.out_at, head, row),
@@ -267,13 +273,33 @@ void backward_head(const AttentionBackward& args, Head head, std::size_t block) 
     const float* const dp = scores<Values>(dout, count, v_transposed, sizes, work.dp);
     const float* const lse = at.lse + (head.image * at.heads + head.head) * at.length + static_cast<std::int64_t>(row);
     gradient_rows<Values>(s, dp, count, sizes, at.scale, lse, delta, to);
-    const float* const dq = over_keys<Values>(to.ds, count, k_pairs, sizes, work.head);
-    cpu::unpack_rows<Values>(dq, count, sizes.width, nullptr, at.scale, rows_of<Stored>(args.dq, at.q_at, head, row), at.q_at.row);
-    over_queries<Values>(to.p_pairs, count, cpu::pair_rows(Values{}, dout, count, sizes.width, work.dout_pairs), sizes, dv, row != 0);
-    over_queries<Values>(to.ds_pairs, count, cpu::pair_rows(Values{}, q, count, sizes.width, work.q_pairs), sizes, dk, row != 0);
+    if (piece.queries) {
+      const float* const dq = over_keys<Values>(to.ds, count, k_pairs, sizes, work.head);
+      cpu::unpack_rows<Values>(dq, count, sizes.width, nullptr, at.scale, rows_of<Stored>(args.dq, at.q_at, head, row), at.q_at.row);
+    }
+    if (piece.keys) {
+      const bool add = row != piece.first_query;
+      over_queries<Values>(to.p_pairs, count, cpu::pair_rows(Values{}, dout, count, sizes.width, work.dout_pairs), sizes, dv, add);
+      over_queries<Values>(to.ds_pairs, count, cpu::pair_rows(Values{}, q, count, sizes.width, work.q_pairs), sizes, dk, add);
+    }
   }
-  cpu::unpack_rows<Values>(dk, sizes.length, sizes.width, nullptr, at.scale, rows_of<Stored>(args.dk, at.k_at, head, 0), at.k_at.row);
-  cpu::unpack_rows<Values>(dv, sizes.length, sizes.width, nullptr, 1, rows_of<Stored>(args.dv, at.v_at, head, 0), at.v_at.row);
+  if (!piece.keys) return;
+  const auto unpacked = [&](const float* from, void* gradient, const Strided& where, float scale) {
+    cpu::unpack_rows<Values>(from, sizes.length, sizes.width, nullptr, scale, rows_of<Stored>(gradient, where, head, piece.first_key), where.row);
+  };
+  unpacked(dk, args.dk, at.k_at, at.scale);
+  unpacked(dv, args.dv, at.v_at, 1);
+}
+
+// Piece i of 2 * parts, where heads are too few for the threads: seven products instead of five, but the same bits, for no sum is cut.
+BackwardPiece piece_of(std::size_t i, std::size_t parts, std::size_t length, std::size_t block) {
+  const std::size_t part = i / 2;
+  const auto cut = [&](std::size_t at, std::size_t unit) {
+    const std::size_t units = (length + unit - 1) / unit;
+    return std::min(length, units * at / parts * unit);
+  };
+  if (i % 2 == 0) return {0, length, cut(part, kLanes), cut(part + 1, kLanes), false, true};
+  return {cut(part, block), cut(part + 1, block), 0, length, true, false};
 }
 
 [[noreturn]] void refuse(const std::string& what) { throw rt::Failure{rt::Failure::Kind::invalid, "attention: " + what}; }
@@ -325,8 +351,20 @@ void attention_backward(const AttentionBackward& args, rt::Stream stream) {
       const std::size_t heads = heads_under_attack(args.forward);
       if (heads == 0) return;
       // Scores and dP in float32, P once and dS in two forms.
-      const std::size_t block = block_rows(static_cast<std::size_t>(args.forward.length), 2 * sizeof(float) + 3 * sizeof(typename Values::Stored));
-      cpu::parallel(heads, [&](std::size_t i) { backward_head<Values>(args, head_of(args.forward, i), block); });
+      const auto length = static_cast<std::size_t>(args.forward.length), threads = std::size_t{ThreadPool::instance().threads()};
+      std::size_t block = block_rows(length, 2 * sizeof(float) + 3 * sizeof(typename Values::Stored));
+      if (heads >= threads || length < 4 * kLanes) {
+        cpu::parallel(heads, [&](std::size_t i) {
+          backward_piece<Values>(args, head_of(args.forward, i), {0, length, 0, length, true, true}, block);
+        });
+        return;
+      }
+      const std::size_t parts = std::min((2 * threads + heads - 1) / heads, (length + kLanes - 1) / kLanes / 2);
+      block = std::min(block, round_up((length + parts - 1) / parts, cpu::kTileRows));
+      cpu::parallel(heads * parts * 2, [&](std::size_t i) {
+        const BackwardPiece piece = piece_of(i % (2 * parts), parts, length, block);
+        if (piece.first_query < piece.last_query) backward_piece<Values>(args, head_of(args.forward, i / (2 * parts)), piece, block);
+      });
     });
   });
 }
