@@ -1,5 +1,5 @@
-// gemm() on the processor: tasks of some hundred rows by one panel of 64 columns, each of which packs its panel of b and multiplies it by
-// blocks of 6 rows of a, read where they lie.
+// gemm() on the processor: tasks of some hundred rows by some panels of 64 columns, each of which packs its panels of b and multiplies them
+// by blocks of 6 rows of a, read where they lie.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -15,18 +15,20 @@
 namespace signstep::kernels {
 namespace {
 
-// Units of k a panel holds: 256 KB of it beside the rows of a (384 KB at most) stay in a second cache of 1 MB.
+// The panels of a task, in units of k: 256 KB of them beside the rows of a (384 KB at most) stay in a second cache of 1 MB. One panel where
+// k is that long or longer, else so many that long pieces of rows of the result are written at a time: rows apart come from memory slowly
+// (8320 x 192 x 768: 200 GFLOP/s with one panel a task).
 constexpr std::size_t kUnits = 1024;
 constexpr std::int64_t kRowBytes = 384 << 10;
 constexpr std::int64_t kMostBlocks = 64;
-// Packing a panel takes as long as this many blocks of rows.
+// Packing panels takes as long as multiplying them by this many blocks of rows.
 constexpr std::int64_t kPackBlocks = 1;
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 // What a thread works in.
 struct alignas(64) Scratch {
-  std::int32_t panel[kUnits * kPanelColumns];
+  std::int32_t panels[kUnits * kPanelColumns];
   float tile[kMostBlocks * kBlockRows * kPanelColumns];  // sums between two parts of k
   std::byte rows[kBlockRows * kUnits * 4];
 };
@@ -59,17 +61,25 @@ void check(const Gemm& g) {
   if (!is_activation(g.epilogue) && g.aux == nullptr) refuse(g, "the derivative needs the pre-activation");
 }
 
-// How many blocks of rows a task takes: the fewest rounds of all threads, packing included.
-std::int64_t blocks_a_task(std::int64_t blocks, std::int64_t panels, std::int64_t row_bytes) {
+struct TaskSize {
+  std::int64_t blocks, panels;
+};
+
+// The task with which all threads need the fewest rounds, packing included.
+TaskSize choose_task(std::int64_t blocks, std::int64_t panels, std::int64_t row_bytes) {
   const std::int64_t threads = ThreadPool::instance().threads();
-  const std::int64_t most = std::clamp<std::int64_t>(kRowBytes / (row_bytes * kBlockRows), 8, kMostBlocks);
-  const std::int64_t fewest = ceil_div(blocks, most);
-  std::int64_t best = most, least = INT64_MAX;
-  for (std::int64_t chunks = fewest; chunks <= std::min(blocks, fewest + 4 * threads); ++chunks) {
-    const std::int64_t each = ceil_div(blocks, chunks);
-    const std::int64_t cost = ceil_div(ceil_div(blocks, each) * panels, threads) * (each + kPackBlocks);
-    if (cost < least) best = each, least = cost;
-  }
+  const std::int64_t most_panels = std::max<std::int64_t>(1, static_cast<std::int64_t>(kUnits) / ceil_div(row_bytes, 4));
+  const std::int64_t most_blocks = std::clamp<std::int64_t>(kRowBytes / (row_bytes * kBlockRows), 8, kMostBlocks);
+  const std::int64_t fewest = ceil_div(blocks, most_blocks);
+  TaskSize best{};
+  std::int64_t least = INT64_MAX;
+  for (const std::int64_t groups : {ceil_div(panels, most_panels), panels})
+    for (std::int64_t chunks = fewest; chunks <= std::min(blocks, fewest + 4 * threads); ++chunks) {
+      const TaskSize task{ceil_div(blocks, chunks), ceil_div(panels, groups)};
+      const std::int64_t tasks = ceil_div(blocks, task.blocks) * ceil_div(panels, task.panels);
+      const std::int64_t cost = ceil_div(tasks, threads) * (task.blocks + kPackBlocks) * task.panels;
+      if (cost < least) best = task, least = cost;
+    }
   return best;
 }
 
@@ -83,43 +93,67 @@ void multiply(int vectors, const std::byte* const (&a)[kBlockRows], const std::i
   }
 }
 
+// Rows [first_row, last_row) and columns [first_column, last_column) of the result.
+struct Part {
+  std::int64_t first_row, last_row;
+  int first_column, last_column;
+};
+
 template <class T>
 class Task {
  public:
-  Task(const Gemm& g, std::int64_t first, std::int64_t last, int column)
-      : g_(g), first_(first), last_(last), column_(column), columns_(std::min(kPanelColumns, g.n - column)) {}
+  Task(const Gemm& g, const Part& part) : g_(g), part_(part) {}
 
   void run() const {
     Scratch& own = scratch();
-    const std::size_t row_bytes = static_cast<std::size_t>(g_.k) * sizeof(T), part_bytes = kUnits * 4;
-    const std::byte* b = static_cast<const std::byte*>(g_.b) + static_cast<std::size_t>(column_) * row_bytes;
-    for (std::size_t from = 0; from < row_bytes; from += part_bytes) {
-      const std::size_t bytes = std::min(part_bytes, row_bytes - from);
-      pack_panel(b + from, row_bytes, columns_, bytes, own.panel);
-      for (std::int64_t row = first_; row < last_; row += kBlockRows) {
-        float* tile = own.tile + (row_bytes <= part_bytes ? 0 : (row - first_) * kPanelColumns);
+    const std::size_t row_bytes = static_cast<std::size_t>(g_.k) * sizeof(T), most = kUnits * 4;
+    for (std::size_t from = 0; from < row_bytes; from += most) {
+      const std::size_t bytes = std::min(most, row_bytes - from);
+      pack(own, row_bytes, from, bytes);
+      for (std::int64_t row = part_.first_row; row < part_.last_row; row += kBlockRows) {
+        float* tile = own.tile + (row_bytes <= most ? 0 : (row - part_.first_row) * kPanelColumns);
         multiply_rows(own, row, from, bytes, tile);
-        if (from + bytes == row_bytes)
-          finish_block<T>(g_, {row, static_cast<int>(std::min<std::int64_t>(kBlockRows, last_ - row)), column_, columns_, tile});
       }
     }
   }
 
  private:
-  // Rows beyond the last are the last one again: computed, not stored.
+  // body(column, columns, panel) for the panels of the task
+  template <class Body>
+  void for_panels(Scratch& own, std::size_t bytes, const Body& body) const {
+    std::int32_t* panel = own.panels;
+    for (int column = part_.first_column; column < part_.last_column; column += kPanelColumns) {
+      body(column, std::min(kPanelColumns, part_.last_column - column), panel);
+      panel += (bytes + 3) / 4 * kPanelColumns;
+    }
+  }
+
+  void pack(Scratch& own, std::size_t row_bytes, std::size_t from, std::size_t bytes) const {
+    for_panels(own, bytes, [&](int column, int columns, std::int32_t* panel) {
+      pack_panel(static_cast<const std::byte*>(g_.b) + static_cast<std::size_t>(column) * row_bytes + from, row_bytes, columns, bytes, panel);
+    });
+  }
+
+  // A block of rows by all panels, over the bytes [from, from + bytes) of k. Rows beyond the last are the last one again: computed, not
+  // stored.
   void multiply_rows(Scratch& own, std::int64_t row, std::size_t from, std::size_t bytes, float* tile) const {
+    const bool last = from + bytes == static_cast<std::size_t>(g_.k) * sizeof(T);
     const std::byte* a[kBlockRows];
     for (int r = 0; r < kBlockRows; ++r) {
-      const std::int64_t at = mapped_row(g_.a_map, std::min(row + r, last_ - 1)) * g_.k;
+      const std::int64_t at = mapped_row(g_.a_map, std::min(row + r, part_.last_row - 1)) * g_.k;
       a[r] = reinterpret_cast<const std::byte*>(static_cast<const T*>(g_.a) + at) + from;
     }
     if (bytes % 4 != 0) pad_rows(a, bytes, own.rows);
-    multiply<sizeof(T) == 4>((columns_ + kVector - 1) / kVector, a, own.panel, (bytes + 3) / 4, from == 0, tile);
+    for_panels(own, bytes, [&](int column, int columns, const std::int32_t* panel) {
+      const Block block{row, static_cast<int>(std::min<std::int64_t>(kBlockRows, part_.last_row - row)), column, columns, tile};
+      if (last) fetch_block<T>(g_, block);
+      multiply<sizeof(T) == 4>((columns + kVector - 1) / kVector, a, panel, (bytes + 3) / 4, from == 0, tile);
+      if (last) finish_block<T>(g_, block);
+    });
   }
 
   const Gemm& g_;
-  const std::int64_t first_, last_;
-  const int column_, columns_;
+  const Part part_;
 };
 
 template <class T>
@@ -127,12 +161,15 @@ void run(const Gemm& g) {
   std::int64_t rows = g.rows;
   if (g.live.count != nullptr && g.live.rows_per_image > 0) rows = std::min(rows, std::int64_t{*g.live.count} * g.live.rows_per_image);
   if (rows <= 0) return;
-  const std::int64_t panels = ceil_div(g.n, kPanelColumns), blocks = ceil_div(rows, kBlockRows);
-  const std::int64_t each = blocks_a_task(blocks, panels, std::int64_t{g.k} * static_cast<std::int64_t>(sizeof(T))) * kBlockRows;
+  const std::int64_t panels = ceil_div(g.n, kPanelColumns);
+  const TaskSize task = choose_task(ceil_div(rows, kBlockRows), panels, std::int64_t{g.k} * static_cast<std::int64_t>(sizeof(T)));
+  const std::int64_t task_rows = task.blocks * kBlockRows, task_columns = task.panels * kPanelColumns, groups = ceil_div(panels, task.panels);
   // Tasks of the same rows follow each other: they find them in the cache.
-  cpu::parallel(static_cast<std::size_t>(ceil_div(rows, each) * panels), [&](std::size_t i) {
-    const std::int64_t chunk = static_cast<std::int64_t>(i) / panels, panel = static_cast<std::int64_t>(i) % panels;
-    Task<T>(g, chunk * each, std::min(rows, (chunk + 1) * each), static_cast<int>(panel) * kPanelColumns).run();
+  cpu::parallel(static_cast<std::size_t>(ceil_div(rows, task_rows) * groups), [&](std::size_t i) {
+    const std::int64_t row = static_cast<std::int64_t>(i) / groups * task_rows, column = static_cast<std::int64_t>(i) % groups * task_columns;
+    Task<T>(g, {row, std::min(rows, row + task_rows), static_cast<int>(column),
+                static_cast<int>(std::min<std::int64_t>(g.n, column + task_columns))})
+        .run();
   });
 }
 

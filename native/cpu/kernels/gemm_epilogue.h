@@ -3,12 +3,13 @@
 
 #include <immintrin.h>
 
-#include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "gemm_activation.h"
 #include "gemm_kernel.h"
@@ -62,14 +63,41 @@ struct Block {
   const float* tile;
 };
 
-// body(c, count): each run of 16 columns of the block, the last one perhaps shorter.
+// body(c, count): each run of 16 columns of the block, the last one perhaps shorter. The count of the others is a constant once inlined.
 template <class Body>
 inline void for_vectors(const Block& block, const Body& body) {
-  for (int c = 0; c < block.columns; c += kVector) body(c, std::min(kVector, block.columns - c));
+  int c = 0;
+  for (; c + kVector <= block.columns; c += kVector) body(c, std::integral_constant<int, kVector>{});
+  if (c < block.columns) body(c, block.columns - c);
+}
+
+inline void fetch(const void* from, std::size_t bytes) {
+  for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const std::byte*>(from) + i);
+  __builtin_prefetch(static_cast<const std::byte*>(from) + bytes - 1);
+}
+
+// Asks for what the epilogue of a block will touch, before its product is computed: rows so far apart are no stream that the processor
+// would foresee.
+template <class T>
+inline void fetch_block(const Gemm& g, const Block& block) {
+  const auto columns = static_cast<std::size_t>(block.columns);
+  for (int r = 0; r < block.rows; ++r) {
+    const std::int64_t at = mapped_row(g.out_map, block.row + r) * g.n + block.column;
+    if (g.epilogue == Epilogue::step_linf) {
+      fetch(g.step.x + at, columns * sizeof(float));
+      fetch(g.step.x0 + at, columns * sizeof(float));
+      fetch(static_cast<T*>(g.step.operand) + at, columns * sizeof(T));
+      continue;
+    }
+    const std::size_t width = g.epilogue == Epilogue::store_float ? sizeof(float) : sizeof(T);
+    fetch(static_cast<std::byte*>(g.out) + static_cast<std::size_t>(at) * width, columns * width);
+    if (g.aux != nullptr) fetch(static_cast<T*>(g.aux) + at, columns * sizeof(T));
+    if (g.residual != nullptr) fetch(static_cast<const T*>(g.residual) + at, columns * sizeof(T));
+  }
 }
 
 template <class T, class Out, Epilogue kKind>
-void finish(const Gemm& g, const Block& block) {
+[[gnu::noinline]] void finish(const Gemm& g, const Block& block) {
   const float* bias = g.bias == nullptr ? nullptr : g.bias + block.column;
   const float* scale = g.scale == nullptr ? nullptr : g.scale + block.column;
   for (int r = 0; r < block.rows; ++r) {
@@ -79,7 +107,7 @@ void finish(const Gemm& g, const Block& block) {
     T* aux = g.aux == nullptr ? nullptr : static_cast<T*>(g.aux) + at;
     const T* residual = g.residual == nullptr ? nullptr : static_cast<const T*>(g.residual) + at;
     const float* table = g.table == nullptr ? nullptr : g.table + row % g.out_map.group * g.n + block.column;
-    for_vectors(block, [&](int c, int count) {
+    for_vectors(block, [&](int c, auto count) {
       __m512 v = _mm512_load_ps(tile + c);
       if constexpr (is_store(kKind) || is_activation(kKind)) {
         if (bias != nullptr) v = _mm512_add_ps(v, load_lanes(bias + c, count));
@@ -110,7 +138,7 @@ inline void report_gradient(const PatchStep& step, std::int64_t image, int nan, 
 // The end of the backward pass: same bits as step_linf of signstep.h (native/core/kernels/step_linf.h). max and min give their second
 // operand where one is NaN or both are zero, so the value stands there. Images on hold are counted but not moved.
 template <class T>
-void finish_step(const Gemm& g, const Block& block) {
+[[gnu::noinline]] void finish_step(const Gemm& g, const Block& block) {
   const PatchStep& step = g.step;
   for (int r = 0; r < block.rows; ++r) {
     const std::int64_t row = block.row + r, image = row / g.live.rows_per_image, at = row * g.n + block.column;
@@ -121,7 +149,7 @@ void finish_step(const Gemm& g, const Block& block) {
     const __m512 radius = all(step.eps[image] < 0 ? std::numeric_limits<float>::infinity() : step.eps[image]);
     int nan = 0;
     unsigned nonzero = 0;
-    for_vectors(block, [&](int c, int count) {
+    for_vectors(block, [&](int c, auto count) {
       const __m512 gradient = _mm512_load_ps(tile + c), zero = _mm512_setzero_ps();
       const __mmask16 inside = first_lanes(count);
       nan += std::popcount(static_cast<unsigned>(_mm512_mask_cmp_ps_mask(inside, gradient, gradient, _CMP_UNORD_Q)));
