@@ -71,7 +71,8 @@ inline void for_vectors(const Block& block, const Body& body) {
   if (c < block.columns) body(c, block.columns - c);
 }
 
-inline void fetch(const void* from, std::size_t bytes) {
+// Always inlined, as is its caller: GCC takes a function that only prefetches for one without effect, and calls to it for superfluous.
+[[gnu::always_inline]] inline void fetch(const void* from, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const std::byte*>(from) + i);
   __builtin_prefetch(static_cast<const std::byte*>(from) + bytes - 1);
 }
@@ -79,7 +80,7 @@ inline void fetch(const void* from, std::size_t bytes) {
 // Asks for what the epilogue of a block will touch, before its product is computed: rows so far apart are no stream that the processor
 // would foresee.
 template <class T>
-inline void fetch_block(const Gemm& g, const Block& block) {
+[[gnu::always_inline]] inline void fetch_block(const Gemm& g, const Block& block) {
   const auto columns = static_cast<std::size_t>(block.columns);
   for (int r = 0; r < block.rows; ++r) {
     const std::int64_t at = mapped_row(g.out_map, block.row + r) * g.n + block.column;
