@@ -18,10 +18,11 @@ using cpu::Unit;
 
 constexpr std::int32_t kLargestHead = 128;
 
-// Rows of a block: of equal size, a multiple of kTileRows (and so even), so that `bytes_per_key` times keys stays within 384 KB beside the packed
-// operands in 1 MB. At most 96: the operands are read again for each block, and beyond that there is little left to gain.
+// Rows of a block: of equal size, a multiple of kTileRows (and so even), so that `bytes_per_key` times keys stays within 512 KB, beside
+// the packed operands in 1 MB. At most 198: the operands are read again for each block, and beyond that there is nothing left to gain (of
+// 577 rows, blocks of 96 were 5 to 15 % slower; of 197, no size is).
 std::size_t block_rows(std::size_t length, std::size_t bytes_per_key) {
-  constexpr std::size_t kBytes = 384 * 1024, kMost = 96;
+  constexpr std::size_t kBytes = 512 * 1024, kMost = 198;
   const std::size_t most = std::clamp(kBytes / (round_up(length, kLanes) * bytes_per_key), 2 * cpu::kTileRows, kMost);
   const std::size_t blocks = (length + most - 1) / most;
   return round_up((length + blocks - 1) / blocks, cpu::kTileRows);
@@ -53,17 +54,21 @@ Sizes sizes_of(const Attention& args) {
 struct Head {
   std::int64_t image, head;
 };
+std::int64_t place_of(const Strided& at, Head head, std::size_t row) {
+  return at.offset + head.image * at.image + head.head * at.head + static_cast<std::int64_t>(row) * at.row;
+}
 template <class Stored>
 const Stored* rows_of(const void* data, const Strided& at, Head head, std::size_t row) {
-  return static_cast<const Stored*>(data) + at.offset + head.image * at.image + head.head * at.head + static_cast<std::int64_t>(row) * at.row;
+  return static_cast<const Stored*>(data) + place_of(at, head, row);
 }
 template <class Stored>
 Stored* rows_of(void* data, const Strided& at, Head head, std::size_t row) {
-  return static_cast<Stored*>(data) + at.offset + head.image * at.image + head.head * at.head + static_cast<std::int64_t>(row) * at.row;
+  return static_cast<Stored*>(data) + place_of(at, head, row);
 }
 
 template <class Values>
-const Unit* packed(const void* data, const Strided& at, Head head, std::size_t row, std::size_t rows, std::size_t width, Scratch<Unit>& to) {
+const Unit* packed(const void* data, const Strided& at, Head head, std::size_t row, std::size_t rows, std::size_t width,
+                   Scratch<Unit>& to) {
   Unit* const units = to.at_least(round_up(rows, kLanes) * cpu::padded_units<Values>(width));
   cpu::pack_rows<Values>(rows_of<typename Values::Stored>(data, at, head, row), at.row, rows, width, units);
   return units;
@@ -181,7 +186,8 @@ __m512i paired(__m512i two_rows) {
   }();
   return _mm512_permutexvar_epi16(_mm512_load_si512(kOrder.index), two_rows);
 }
-void store_gradients(cpu::Bf16Values, const GradientRows& to, std::size_t keys, std::size_t i, const __m512 (&p)[2], const __m512 (&ds)[2]) {
+void store_gradients(cpu::Bf16Values, const GradientRows& to, std::size_t keys, std::size_t i, const __m512 (&p)[2],
+                     const __m512 (&ds)[2]) {
   const auto both_p = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(p[1], p[0]));
   const auto both_ds = reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(ds[1], ds[0]));
   _mm512_store_si512(to.p_pairs + i, paired(both_p));
@@ -189,14 +195,16 @@ void store_gradients(cpu::Bf16Values, const GradientRows& to, std::size_t keys, 
   _mm256_store_si256(reinterpret_cast<__m256i*>(to.ds + i / 2), _mm512_castsi512_si256(both_ds));
   _mm256_store_si256(reinterpret_cast<__m256i*>(to.ds + keys / 2 + i / 2), _mm512_extracti64x4_epi64(both_ds, 1));
 }
-void store_gradients(cpu::Float32Values, const GradientRows& to, std::size_t keys, std::size_t i, const __m512 (&p)[2], const __m512 (&ds)[2]) {
+void store_gradients(cpu::Float32Values, const GradientRows& to, std::size_t keys, std::size_t i, const __m512 (&p)[2],
+                     const __m512 (&ds)[2]) {
   for (std::size_t r = 0; r < 2; ++r) {
     _mm512_store_si512(to.p_pairs + r * keys + i, _mm512_castps_si512(p[r]));
     _mm512_store_si512(to.ds + r * keys + i, _mm512_castps_si512(ds[r]));
   }
 }
 
-// P = e^(scale * scores - lse) and dS = P (dP - delta), scale left to the results. `count` is rounded up to a pair: a row beyond it is zeros.
+// P = e^(scale * scores - lse) and dS = P (dP - delta), scale left to the results. `count` is rounded up to a pair: a row beyond it is
+// zeros.
 template <class Values>
 void gradient_rows(const float* scores, const float* dp, std::size_t count, const Sizes& sizes, float scale, const float* lse,
                    const float* delta, GradientRows to) {
@@ -267,8 +275,9 @@ void backward_piece(const AttentionBackward& args, Head head, const BackwardPiec
     const std::size_t count = std::min(block, piece.last_query - row);
     const Unit* const q = packed<Values>(at.q, at.q_at, head, row, count, sizes.width, work.q_rows);
     const Unit* const dout = packed<Values>(args.dout, at.out_at, head, row, count, sizes.width, work.dout_rows);
-    row_products<Values>(rows_of<Stored>(args.dout, at.out_at, head, row), rows_of<Stored>(static_cast<const void*>(at.out), at.out_at, head, row),
-                         at.out_at.row, count, sizes.width, delta);
+    const void* const out = at.out;
+    row_products<Values>(rows_of<Stored>(args.dout, at.out_at, head, row), rows_of<Stored>(out, at.out_at, head, row), at.out_at.row, count,
+                         sizes.width, delta);
     const float* const s = scores<Values>(q, count, k_transposed, sizes, work.scores);
     const float* const dp = scores<Values>(dout, count, v_transposed, sizes, work.dp);
     const float* const lse = at.lse + (head.image * at.heads + head.head) * at.length + static_cast<std::int64_t>(row);
@@ -285,7 +294,8 @@ void backward_piece(const AttentionBackward& args, Head head, const BackwardPiec
   }
   if (!piece.keys) return;
   const auto unpacked = [&](const float* from, void* gradient, const Strided& where, float scale) {
-    cpu::unpack_rows<Values>(from, sizes.length, sizes.width, nullptr, scale, rows_of<Stored>(gradient, where, head, piece.first_key), where.row);
+    auto* const to_rows = rows_of<Stored>(gradient, where, head, piece.first_key);
+    cpu::unpack_rows<Values>(from, sizes.length, sizes.width, nullptr, scale, to_rows, where.row);
   };
   unpacked(dk, args.dk, at.k_at, at.scale);
   unpacked(dv, args.dv, at.v_at, 1);
@@ -327,12 +337,16 @@ void attention(const Attention& args, rt::Stream stream) {
   cpu::with_values(args.precision, "attention", [&](auto values) {
     using Values = decltype(values);
     cpu::submit(stream, [args] {
-      const std::size_t heads = heads_under_attack(args), length = static_cast<std::size_t>(args.length);
+      const std::size_t heads = heads_under_attack(args);
       if (heads == 0) return;
-      const std::size_t block = block_rows(length, sizeof(float) + sizeof(typename Values::Stored)), blocks = (length + block - 1) / block;
+      const auto length = static_cast<std::size_t>(args.length), threads = std::size_t{ThreadPool::instance().threads()};
+      std::size_t block = block_rows(length, sizeof(float) + sizeof(typename Values::Stored));
       // Each part packs keys and values again, about a tenth of the work of a head of 197 rows: parts only where heads are few.
-      const std::size_t threads = ThreadPool::instance().threads();
-      const std::size_t parts = heads >= 3 * threads ? 1 : std::min(blocks, (3 * threads + heads - 1) / heads);
+      constexpr std::size_t kLeastRows = 48;
+      const std::size_t most = std::max<std::size_t>(1, length / kLeastRows);
+      const std::size_t parts = std::clamp<std::size_t>((3 * threads + heads - 1) / heads, 1, most);
+      block = std::min(block, round_up((length + parts - 1) / parts, cpu::kTileRows));
+      const std::size_t blocks = (length + block - 1) / block;
       cpu::parallel(heads * parts, [&](std::size_t i) {
         const std::size_t part = i % parts, first = blocks * part / parts * block, last = blocks * (part + 1) / parts * block;
         forward_rows<Values>(args, head_of(args, i / parts), first, std::min(last, length), block);

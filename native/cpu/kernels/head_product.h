@@ -1,7 +1,7 @@
 // The products of attention, of matrices that lie in cache: c [rows, columns] = (or +=) a . b in float32.
 //
-// The inner dimension goes in units of 32 bits: one float32, or two neighbouring bf16 numbers, which _mm512_dpbf16_ps multiplies and adds at
-// once. b is [units, columns], columns a multiple of 16. Unit u of row r of a lies at r * a_row + u * a_unit, so a may be transposed.
+// The inner dimension goes in units of 32 bits: one float32, or two neighbouring bf16 numbers, which _mm512_dpbf16_ps multiplies and adds
+// at once. b is [units, columns], columns a multiple of 16. Unit u of row r of a lies at r * a_row + u * a_unit, so a may be transposed.
 #pragma once
 
 #include <algorithm>

@@ -55,7 +55,8 @@ void softmax_backward_row(const typename Values::Stored* y, const typename Value
 // row(place of its first element) for every row, on all threads.
 template <class Row>
 void each_row(std::int64_t rows, std::size_t columns, const Row& row) {
-  cpu::parallel_ranges(static_cast<std::size_t>(rows), std::max<std::size_t>(1, kLeastElements / columns), [&](std::size_t first, std::size_t last) {
+  const std::size_t least = std::max<std::size_t>(1, kLeastElements / columns);
+  cpu::parallel_ranges(static_cast<std::size_t>(rows), least, [&](std::size_t first, std::size_t last) {
     for (std::size_t r = first; r < last; ++r) row(r * columns);
   });
 }
@@ -68,20 +69,23 @@ void softmax(Precision precision, const void* x, void* y, std::int64_t rows, std
     using Values = decltype(values);
     using Stored = typename Values::Stored;
     cpu::submit(stream, [=, width = static_cast<std::size_t>(columns)] {
-      each_row(rows, width, [=](std::size_t at) { softmax_row<Values>(static_cast<const Stored*>(x) + at, static_cast<Stored*>(y) + at, width); });
+      const auto* const from = static_cast<const Stored*>(x);
+      auto* const to = static_cast<Stored*>(y);
+      each_row(rows, width, [=](std::size_t at) { softmax_row<Values>(from + at, to + at, width); });
     });
   });
 }
 
-void softmax_backward(Precision precision, const void* y, const void* dy, void* dx, std::int64_t rows, std::int32_t columns, rt::Stream stream) {
+void softmax_backward(Precision precision, const void* y, const void* dy, void* dx, std::int64_t rows, std::int32_t columns,
+                      rt::Stream stream) {
   if (rows <= 0 || columns <= 0) return;
   cpu::with_values(precision, "softmax_backward", [&](auto values) {
     using Values = decltype(values);
     using Stored = typename Values::Stored;
     cpu::submit(stream, [=, width = static_cast<std::size_t>(columns)] {
-      each_row(rows, width, [=](std::size_t at) {
-        softmax_backward_row<Values>(static_cast<const Stored*>(y) + at, static_cast<const Stored*>(dy) + at, static_cast<Stored*>(dx) + at, width);
-      });
+      const auto *const soft = static_cast<const Stored*>(y), *const gradient = static_cast<const Stored*>(dy);
+      auto* const to = static_cast<Stored*>(dx);
+      each_row(rows, width, [=](std::size_t at) { softmax_backward_row<Values>(soft + at, gradient + at, to + at, width); });
     });
   });
 }

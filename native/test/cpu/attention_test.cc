@@ -26,7 +26,8 @@ struct Results {
   double cancellation = 0;
 };
 
-// The definition, in F; with `precision` bf16 P, dS and the results are rounded. F = double and float32: exact; F = float: the plain version.
+// The definition, in F; with `precision` bf16 P, dS and the results are rounded. F = double and float32: exact; F = float: the plain
+// version.
 template <class F>
 Results definition(const Size& size, const Tensors& in, double scale_factor, Precision precision) {
   const F scale = static_cast<F>(scale_factor);
@@ -95,13 +96,15 @@ Tensors random_tensors(const Size& size, std::mt19937& random, Precision precisi
           all_rounded(normal(size.rows(), width, random, 0.1f, 1), precision)};
 }
 
-// packed: [image, row, (q k v), head, column], out [image, row, head, column]; otherwise [image, (q k v), head, row, column] with three elements
-// after each row and five before the first, so that nothing is aligned.
+// packed: [image, row, (q k v), head, column], out [image, row, head, column]; otherwise [image, (q k v), head, row, column] with three
+// elements after each row and five before the first, so that nothing is aligned.
 struct Run {
-  Run(const Size& size, const Tensors& in, Precision precision, double scale, bool packed, const std::int32_t* live = nullptr) : size_(size) {
+  Run(const Size& size, const Tensors& in, Precision precision, double scale, bool packed, const std::int32_t* live = nullptr)
+      : size_(size) {
     const std::int64_t width = size.head_size, row = size.heads * width, pitch = width + 3, plane = size.heads * size.length * pitch;
     Attention args;
-    args.precision = precision, args.images = size.images, args.heads = size.heads, args.length = size.length, args.head_size = size.head_size;
+    args.precision = precision, args.images = size.images, args.heads = size.heads;
+    args.length = size.length, args.head_size = size.head_size;
     args.scale = static_cast<float>(scale), args.live = live;
     if (packed) {
       args.q_at = {0, size.length * 3 * row, width, 3 * row};
@@ -113,7 +116,8 @@ struct Run {
     args.k_at = args.v_at = args.q_at;
     args.k_at.offset += packed ? row : plane;
     args.v_at.offset += 2 * (packed ? row : plane);
-    std::vector<float> qkv(static_cast<std::size_t>(8 + size.images * args.q_at.image)), dout(static_cast<std::size_t>(8 + size.images * args.out_at.image));
+    std::vector<float> qkv(static_cast<std::size_t>(8 + size.images * args.q_at.image));
+    std::vector<float> dout(static_cast<std::size_t>(8 + size.images * args.out_at.image));
     place(qkv, args.q_at, in.q);
     place(qkv, args.k_at, in.k);
     place(qkv, args.v_at, in.v);
@@ -188,11 +192,12 @@ TEST("the processor's attention is within the error of the plain version, whatev
   for (const Precision precision : kPrecisions) {
     for (const std::int32_t head_size : {1, 8, 33, 64, 80, 128}) {
       if (head_size == 1 && precision == Precision::bf16) continue;  // the rounding of a single number decides
-      for (const std::int32_t length : {1, 2, 5, 16, 49, 65}) check({1, 2, length, head_size}, precision, (length + head_size) % 2 == 0, random);
+      for (const std::int32_t length : {1, 2, 5, 16, 49, 65})
+        check({1, 2, length, head_size}, precision, (length + head_size) % 2 == 0, random);
     }
     check({2, 3, 197, 64}, precision, true, random);
     check({1, 1, 577, 32}, precision, false, random);
-    check({1, 1, 3000, 8}, precision, true, random);  // blocks of fewer than 96 queries
+    check({1, 1, 3000, 8}, precision, true, random);  // blocks of a few queries
   }
 }
 

@@ -52,7 +52,8 @@ TEST("the processor's layer_norm is within rounding of the exact rows, mean of 2
           const Array<float> rstd(sizes.rows);
           LayerNorm args;
           args.precision = precision, args.x = in.data(), args.y = y.data(), args.rstd = rstd.data();
-          args.rows = static_cast<std::int64_t>(sizes.rows), args.columns = columns, args.rms = rms, args.epsilon = static_cast<float>(kEpsilon);
+          args.rows = static_cast<std::int64_t>(sizes.rows), args.columns = columns;
+          args.rms = rms, args.epsilon = static_cast<float>(kEpsilon);
           signstep::kernels::layer_norm(args, nullptr);
           EXPECT(relative_error(y.host(), expected) <= bound(expected, precision));
           EXPECT(relative_error(rstd.host(), expected_rstd) <= 1e-5);
@@ -104,10 +105,12 @@ TEST("the processor's layer_norm leaves the rows of finished images alone and re
   const Array<float> rstd(rows);
   const Array<std::int32_t> live(std::vector<std::int32_t>{2});
   LayerNorm args;
-  args.x = x.data(), args.y = y.data(), args.rstd = rstd.data(), args.rows = 15, args.columns = 64, args.epsilon = 1e-6f, args.live = {live.data(), 5};
+  args.x = x.data(), args.y = y.data(), args.rstd = rstd.data(), args.rows = 15, args.columns = 64;
+  args.epsilon = 1e-6f, args.live = {live.data(), 5};
   signstep::kernels::layer_norm(args, nullptr);
   LayerNormBackward back;
-  back.dy = x.data(), back.y = y.data(), back.rstd = rstd.data(), back.dx = dx.data(), back.rows = 15, back.columns = 64, back.live = args.live;
+  back.dy = x.data(), back.y = y.data(), back.rstd = rstd.data(), back.dx = dx.data(), back.rows = 15, back.columns = 64;
+  back.live = args.live;
   signstep::kernels::layer_norm_backward(back, nullptr);
   for (const Values* written : {&y, &dx}) {
     const std::vector<float> all = written->host();

@@ -28,7 +28,8 @@ double bound(const std::vector<double>& reference, Precision precision) { return
 
 std::vector<float> run(const std::vector<float>& x, std::size_t columns, Precision precision) {
   const Values in(x, precision), y(x.size(), precision);
-  signstep::kernels::softmax(precision, in.data(), y.data(), static_cast<std::int64_t>(x.size() / columns), static_cast<std::int32_t>(columns), nullptr);
+  const auto rows = static_cast<std::int64_t>(x.size() / columns);
+  signstep::kernels::softmax(precision, in.data(), y.data(), rows, static_cast<std::int32_t>(columns), nullptr);
   return y.host();
 }
 
@@ -93,7 +94,8 @@ TEST("the processor's softmax_backward is within rounding of the exact gradient"
         for (std::size_t c = at; c < at + width; c++) expected[c] = static_cast<double>(y[c]) * (static_cast<double>(dy[c]) - sum);
       }
       const Values y_in(y, precision), dy_in(dy, precision), dx(y.size(), precision);
-      signstep::kernels::softmax_backward(precision, y_in.data(), dy_in.data(), dx.data(), static_cast<std::int64_t>(rows), columns, nullptr);
+      const auto count = static_cast<std::int64_t>(rows);
+      signstep::kernels::softmax_backward(precision, y_in.data(), dy_in.data(), dx.data(), count, columns, nullptr);
       EXPECT(relative_error(dx.host(), expected) <= bound(expected, precision));
     }
   }
