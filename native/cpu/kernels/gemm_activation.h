@@ -1,5 +1,5 @@
-// The activations that follow a product and their derivatives, 16 float32 values at a time. Errors stay below 2e-7: as good as float32
-// products need, and the time is that of the division and the exponential, which bf16 results could not spare either.
+// The activations that follow a product and their derivatives, 16 float32 values at a time, for both precisions. Relative errors of sigmoid
+// and exponential stay below 1.2e-7, absolute ones of the normal distribution function and of gelu' below 2.5e-7.
 #pragma once
 
 #include <immintrin.h>
