@@ -15,9 +15,9 @@
 namespace signstep::kernels {
 namespace {
 
-// The panels of a task, in units of k: 256 KB of them stay in a second cache of 1 MB. One panel where k is that long or longer, else so many
-// that long pieces of rows of the result are written at a time: rows apart come from memory slowly (8320 x 192 x 768 with the derivative
-// of GELU: 200 GFLOP/s of 2 cores with one panel a task, 265 with six).
+// The panels of a task, in units of k: 256 KB of them stay in a second cache of 1 MB. One panel where k is that long or longer, else so
+// many that long pieces of rows of the result are written at a time: rows apart come from memory slowly (8320 x 192 x 768 with the
+// derivative of GELU: 200 GFLOP/s of 2 cores with one panel a task, 265 with six).
 constexpr std::size_t kUnits = 1024;
 constexpr std::int64_t kMostBlocks = 64;  // of a task: the rows of a come in order, from any cache
 // Packing panels takes as long as multiplying them by this many blocks of rows.
@@ -37,8 +37,8 @@ Scratch& scratch() {
 }
 
 [[noreturn]] void refuse(const Gemm& g, const std::string& why) {
-  throw rt::Failure{rt::Failure::Kind::invalid, "gemm " + std::to_string(g.rows) + " x " + std::to_string(g.n) + " x " + std::to_string(g.k) +
-                                                    " (rows, n, k): " + why};
+  const std::string shape = std::to_string(g.rows) + " x " + std::to_string(g.n) + " x " + std::to_string(g.k) + " (rows, n, k)";
+  throw rt::Failure{rt::Failure::Kind::invalid, "gemm " + shape + ": " + why};
 }
 
 void check(const Gemm& g) {
@@ -128,7 +128,8 @@ class Task {
 
   void pack(Scratch& own, std::size_t row_bytes, std::size_t from, std::size_t bytes) const {
     for_panels(own, bytes, [&](int column, int columns, std::int32_t* panel) {
-      pack_panel(static_cast<const std::byte*>(g_.b) + static_cast<std::size_t>(column) * row_bytes + from, row_bytes, columns, bytes, panel);
+      const std::byte* b = static_cast<const std::byte*>(g_.b) + static_cast<std::size_t>(column) * row_bytes + from;
+      pack_panel(b, row_bytes, columns, bytes, panel);
     });
   }
 
@@ -161,10 +162,12 @@ void run(const Gemm& g) {
   if (rows <= 0) return;
   const std::int64_t panels = ceil_div(g.n, kPanelColumns);
   const TaskSize task = choose_task(ceil_div(rows, kBlockRows), panels, std::int64_t{g.k} * static_cast<std::int64_t>(sizeof(T)));
-  const std::int64_t task_rows = task.blocks * kBlockRows, task_columns = task.panels * kPanelColumns, groups = ceil_div(panels, task.panels);
+  const std::int64_t task_rows = task.blocks * kBlockRows, task_columns = task.panels * kPanelColumns;
+  const std::int64_t groups = ceil_div(panels, task.panels);
   // Tasks of the same rows follow each other: they find them in the cache.
   cpu::parallel(static_cast<std::size_t>(ceil_div(rows, task_rows) * groups), [&](std::size_t i) {
-    const std::int64_t row = static_cast<std::int64_t>(i) / groups * task_rows, column = static_cast<std::int64_t>(i) % groups * task_columns;
+    const auto task_index = static_cast<std::int64_t>(i);
+    const std::int64_t row = task_index / groups * task_rows, column = task_index % groups * task_columns;
     Task<T>(g, {row, std::min(rows, row + task_rows), static_cast<int>(column),
                 static_cast<int>(std::min<std::int64_t>(g.n, column + task_columns))})
         .run();

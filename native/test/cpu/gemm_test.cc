@@ -390,7 +390,8 @@ TEST("cpu gemm: row maps read and write every image's patches beside its class t
 TEST("cpu gemm: only the rows of images under attack are computed, the others left alone") {
   std::mt19937 random(18);
   for (Precision precision : kPrecisions)
-    for (int live : {0, 1, 3, 8}) check({.rows = 8 * 50, .n = 72, .k = 48, .precision = precision, .live = live, .rows_per_image = 50}, random);
+    for (int live : {0, 1, 3, 8})
+      check({.rows = 8 * 50, .n = 72, .k = 48, .precision = precision, .live = live, .rows_per_image = 50}, random);
 }
 
 TEST("cpu gemm: K in several parts, odd and even, and more tasks than threads") {
