@@ -13,6 +13,8 @@ export interface Backend {
   readonly description: string
   /** What a reader of results should know of the device: a batch that had to be halved. Grows with the programs. */
   readonly notes: readonly string[]
+  /** Whether a model's first program is made when it is loaded: that is quick, refuses what no kernel covers and tells what batch has room. */
+  readonly eager: boolean
   /** Makes a joint graph runnable. Costly parts (weights on the device, sessions) may wait for the first call that needs them. */
   compile(graphs: ProgramGraphs, options: CompileOptions): Promise<Program>
   /** Ends after the work under way. Programs of a closed backend reject every call. */

@@ -10,13 +10,14 @@ import {
 } from '../backend/index.js'
 import { checkChoice, OptionError, SignstepError } from '../errors/index.js'
 import type { Graph } from '../graph/index.js'
+import { loadNative } from '../native/index.js'
 
 /** `auto` takes a GPU where there is one and our kernels cover the model, else the processor. */
 export type Device = 'auto' | 'cpu' | EngineDevice
 
 export interface DeviceOptions {
   readonly device?: Device
-  /** Of the attack's passes on cuda and sim, `bf16` unless said otherwise; the processor computes in float32. */
+  /** Of the attack's passes: `bf16` unless said otherwise on cuda and sim, `float32` on the processor, which may have `bf16` too. */
   readonly precision?: Precision
   /** Processor threads. Default: all cores the process may use. */
   readonly threads?: number
@@ -37,10 +38,10 @@ export function checkDevice({ device = 'auto', precision }: DeviceOptions): void
       found: `'${String(device)}'`,
     })
   checkChoice(precision, ['bf16', 'fp16', 'float32'], 'precision')
-  if (device === 'cpu' && precision !== undefined && precision !== 'float32')
+  if (device === 'cpu' && precision === 'fp16')
     throw new OptionError('OPTION_INVALID', 'is not to be had on the processor', {
       subject: 'precision',
-      expected: 'float32',
+      expected: 'float32 or bf16',
       found: `'${precision}'`,
       cure: 'Leave it out, or use --device cuda.',
     })
@@ -57,6 +58,10 @@ export async function chooseDevice(
   options: DeviceOptions,
 ): Promise<ChosenDevice> {
   const { device = 'auto', precision, threads } = options
+  if (device === 'cpu' && precision === 'bf16') {
+    if (threads !== undefined) loadNative().setThreads(threads)
+    return { backend: await engineBackend({ device, precision }), note: undefined }
+  }
   if (device === 'cpu') return { backend: ortBackend({ threads }), note: undefined }
   if (device !== 'auto') return { backend: await engineBackend({ device, precision }), note: undefined }
   let backend: Backend | undefined

@@ -123,7 +123,7 @@ export class Model {
 
   /** On a GPU the batch follows from its free memory once the program is there: so that is loaded first. */
   async fitBatch(): Promise<void> {
-    if (this.backend.name === 'cpu') return
+    if (!this.backend.eager) return
     if (this.backend.name === 'cuda' && this.parts.batch === undefined) this.images = 0
     const program = await this.program({ loss: 'cross-entropy', targeted: false })
     this.images = program.batch

@@ -15,8 +15,8 @@ using kernels::Images;
 
 bool asked(const volatile std::int32_t* cancel) { return cancel != nullptr && *cancel != 0; }
 
-#ifdef SIGNSTEP_SIM
-// A simulated step takes seconds: a call that can be cancelled runs launch by launch there.
+#if defined(SIGNSTEP_SIM) || defined(SIGNSTEP_CPU)
+// A step takes a second there, or many: a call that can be cancelled runs launch by launch.
 constexpr std::uint32_t kStepsPerPoll = 0;
 #else
 // One graph launch at most between two looks at the flag: 40 ms on the largest models.

@@ -158,8 +158,10 @@ signstep_status attack_keep(signstep_attack* attack, const std::int32_t* rows, s
 
 void attack_free(signstep_attack* attack) { delete attack; }
 
-#ifdef SIGNSTEP_SIM
+#if defined(SIGNSTEP_SIM)
 constexpr const char* kName = "sim";
+#elif defined(SIGNSTEP_CPU)
+constexpr const char* kName = "cpu";
 #else
 constexpr const char* kName = "cuda";
 #endif

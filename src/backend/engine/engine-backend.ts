@@ -4,7 +4,7 @@ import type { AttackBatch, AttackState, Backend, CompileOptions, Program, Progra
 import { compilePlan } from './compile-plan.js'
 import { EngineAttack } from './engine-attack.js'
 import { awaited, isOutOfMemory, settled } from './native-failure.js'
-import { describeDevice, type EngineDevice, type OpenDevice, openDevices } from './plugins.js'
+import { describeDevice, type EngineDevice, type OpenDevice, openDevices, type PluginName } from './plugins.js'
 import { ShardedProgram } from './sharded-program.js'
 
 /** Of the attack's passes; what is reported is scored in float32 accuracy whatever it is. */
@@ -26,8 +26,9 @@ export async function engineBackend({ device, precision = 'bf16' }: EngineBacken
 }
 
 class EngineBackend implements Backend {
-  readonly name: 'cuda' | 'sim'
+  readonly name: PluginName
   readonly description: string
+  readonly eager = true
   readonly notes: string[] = []
   private readonly precision: Precision
   private readonly devices: readonly OpenDevice[]
@@ -114,7 +115,7 @@ class EngineProgram implements Program {
     this.batch = batch
     this.loss = loss
     this.targeted = targeted
-    this.wholeAttacks = !device.startsWith('sim')
+    this.wholeAttacks = device.startsWith('cuda')
     this.native = native
     this.device = device
     this.onDispose = onDispose

@@ -234,6 +234,6 @@ export function uncovered(node: string, found: string): ModelError {
   return new ModelError('OPERATOR_UNSUPPORTED', 'no kernel covers this yet', {
     subject: node,
     found,
-    cure: 'The model runs with --device cpu.',
+    cure: 'The model runs with --device cpu, in float32.',
   })
 }

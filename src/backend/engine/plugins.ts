@@ -1,21 +1,26 @@
 import { OptionError, RuntimeError } from '../../errors/index.js'
 import { type DeviceInfo, loadNative, type NativeEngine } from '../../native/index.js'
 
-/** `cuda` is all GPUs of the machine, `cuda:1` the second alone; `sim` runs the same kernels in a simulator on the processor. */
-export type EngineDevice = 'cuda' | `cuda:${number}` | 'sim' | `sim:${number}`
+/**
+ * `cuda` is all GPUs of the machine, `cuda:1` the second alone; `sim` runs the same kernels in a simulator on the
+ * processor, `cpu` runs the program in kernels for the processor itself.
+ */
+export type EngineDevice = 'cuda' | `cuda:${number}` | 'sim' | `sim:${number}` | 'cpu'
+
+export type PluginName = 'cuda' | 'sim' | 'cpu'
 
 export interface OpenDevice {
-  readonly plugin: 'cuda' | 'sim'
+  readonly plugin: PluginName
   readonly engine: NativeEngine
   readonly index: number
   readonly info: DeviceInfo
 }
 
 /** Plugin and number of a device's name (no number: all of them); undefined for a name that is none of an engine. */
-export function parseDevice(device: string): { plugin: 'cuda' | 'sim'; index: number | undefined } | undefined {
-  const found = /^(cuda|sim)(?::(\d{1,3}))?$/.exec(device)
+export function parseDevice(device: string): { plugin: PluginName; index: number | undefined } | undefined {
+  const found = /^(cuda|sim|cpu)(?::(\d{1,3}))?$/.exec(device)
   if (found === null) return undefined
-  return { plugin: found[1] as 'cuda' | 'sim', index: found[2] === undefined ? undefined : Number(found[2]) }
+  return { plugin: found[1] as PluginName, index: found[2] === undefined ? undefined : Number(found[2]) }
 }
 
 /**
@@ -49,7 +54,7 @@ export async function openDevices(device: EngineDevice): Promise<OpenDevice[]> {
     throw new RuntimeError('DEVICE_UNAVAILABLE', 'no device', {
       subject: device,
       found: engine.why,
-      cure: 'Use --device cpu on this machine.',
+      cure: plugin === 'cpu' ? 'Use --precision float32 on this machine.' : 'Use --device cpu on this machine.',
     })
   if (index !== undefined && index >= engine.deviceCount)
     throw new RuntimeError('DEVICE_UNAVAILABLE', 'no such device', {
@@ -62,7 +67,8 @@ export async function openDevices(device: EngineDevice): Promise<OpenDevice[]> {
 
 /** As people say it: "NVIDIA H100 80GB HBM3 (compute capability 9.0, 132 multiprocessors, 79.1 GiB)". */
 export function describeDevice({ name, computeCapability, multiprocessors, memory }: DeviceInfo): string {
-  const capability = `${Math.floor(computeCapability / 10)}.${computeCapability % 10}`
   const gibibytes = (memory / 2 ** 30).toFixed(1)
+  if (computeCapability === 0) return `${name} (${multiprocessors} threads, ${gibibytes} GiB)`
+  const capability = `${Math.floor(computeCapability / 10)}.${computeCapability % 10}`
   return `${name} (compute capability ${capability}, ${multiprocessors} multiprocessors, ${gibibytes} GiB)`
 }

@@ -31,6 +31,7 @@ export function ortBackend({
   const client = new Client(threads)
   return {
     name: 'cpu',
+    eager: false,
     threads,
     notes: [],
     description: `ONNX Runtime ${version} on the CPU, ${threads} thread${threads === 1 ? '' : 's'}`,

@@ -41,6 +41,7 @@ async function gather(): Promise<Info> {
         usable: onnxruntime.version !== undefined,
         why: onnxruntime.version ? `ONNX Runtime ${onnxruntime.version}` : (onnxruntime.error ?? ''),
       },
+      ...(await engineDevices('cpu')),
       ...(await engineDevices('cuda')),
       ...(await engineDevices('sim')),
     ],
@@ -48,16 +49,18 @@ async function gather(): Promise<Info> {
 }
 
 /** One line a device, or one that says why there is none. */
-async function engineDevices(plugin: 'cuda' | 'sim'): Promise<Info['devices']> {
+async function engineDevices(plugin: 'cuda' | 'sim' | 'cpu'): Promise<Info['devices']> {
+  // Float32 on the processor is ONNX Runtime's.
+  const title = plugin === 'cpu' ? 'bf16' : plugin
   try {
     const devices = await openDevices(plugin)
     return devices.map(({ engine, index, info }) => ({
-      name: devices.length === 1 ? plugin : `${plugin}:${index}`,
+      name: devices.length === 1 ? title : `${plugin}:${index}`,
       usable: true,
       why: `${describeDevice(info)}, plugin ${engine.version}`,
     }))
   } catch (error) {
-    return [{ name: plugin, usable: false, why: (error as Error).message.replace(`${plugin}: `, '') }]
+    return [{ name: title, usable: false, why: (error as Error).message.replace(`${plugin}: `, '') }]
   }
 }
 
