@@ -222,18 +222,22 @@ for (const name of options.models.split(',').filter(Boolean)) {
   const server = new Server()
   const loaded = await server.ask({ do: 'load', model: name, batch, threads, onnx, images: pictures })
   if (loaded.error) throw new Error(loaded.error)
-  const model = await loadModel(onnx, { mean: MEAN, std: STD, threads, device: 'cpu' })
+  const common = { mean: MEAN, std: STD, threads, device: 'cpu' }
+  const model = await loadModel(onnx, common)
+  // Where the processor has bf16 products and our kernels cover the model.
+  const quick = await loadModel(onnx, { ...common, precision: 'bf16' }).catch((error) =>
+    console.error(`bench: no bf16: ${error.message}`),
+  )
   for (const task of tasks) {
-    const run = await ours(model, task, { batch, pictures, classes: loaded.classes })
+    const work = { batch, pictures, classes: loaded.classes }
+    const timed = (run) => async () => {
+      const start = performance.now()
+      await run()
+      return { ms: performance.now() - start }
+    }
     const entrants = [
-      [
-        'signstep',
-        async () => {
-          const start = performance.now()
-          await run()
-          return { ms: performance.now() - start }
-        },
-      ],
+      ['signstep', timed(await ours(model, task, work))],
+      ...(quick ? [['signstep bf16', timed(await ours(quick, task, work))]] : []),
       ...RIVALS[task]
         .filter((rival) => rival !== 'channels_last' || name.startsWith('resnet'))
         .map((rival) => [rival, () => server.ask({ do: 'time', rival, task })]),

@@ -55,16 +55,40 @@ void copy(const Copy& args, rt::Stream stream) {
   });
 }
 
+namespace {
+
+// Calls body(in, out) with both operands' data as what they hold.
+template <class Body>
+void with_operands(const Gather& args, const Body& body) {
+  with_type(args.precision, args.in.type, [&]<class From>(Element<From>) {
+    with_type(args.precision, args.out.type,
+              [&]<class To>(Element<To>) { body(static_cast<const From*>(args.in.data), static_cast<To*>(args.out.data)); });
+  });
+}
+
+template <class From, class To>
+void copy_row(const From* from, To* to, std::int64_t count) {
+  if constexpr (std::is_same_v<From, To>) {
+    std::copy(from, from + count, to);
+  } else {
+    for (std::int64_t i = 0; i < count; ++i) to[i] = from_float<To>(to_float(from[i]));
+  }
+}
+
+}  // namespace
+
+// Places count from the end where they are negative; outside the axis there are zeros to read and nothing to write.
 void gather(const Gather& args, rt::Stream stream) {
   cpu::submit(stream, [args] {
-    with_type(args.precision, args.in.type, [&]<class T>(Element<T>) {
-      const T* in = static_cast<const T*>(args.in.data);
-      T* out = static_cast<T*>(args.out.data);
+    with_operands(args, [&](const auto* in, auto* out) {
       cpu::parallel_ranges(static_cast<std::size_t>(args.outer * args.count), 8, [&](std::size_t first, std::size_t last) {
         for (auto at = static_cast<std::int64_t>(first); at < static_cast<std::int64_t>(last); ++at) {
-          const std::int64_t index = args.indices[at % args.count];
-          const std::int64_t row = at / args.count * args.axis + (index < 0 ? index + args.axis : index);
-          std::memcpy(out + at * args.inner, in + row * args.inner, static_cast<std::size_t>(args.inner) * sizeof(T));
+          const std::int64_t given = args.indices[at % args.count], index = given < 0 ? given + args.axis : given;
+          auto* to = out + at * args.inner;
+          if (index < 0 || index >= args.axis)
+            std::fill(to, to + args.inner, std::remove_reference_t<decltype(*to)>{});
+          else
+            copy_row(in + (at / args.count * args.axis + index) * args.inner, to, args.inner);
         }
       });
     });
@@ -73,9 +97,7 @@ void gather(const Gather& args, rt::Stream stream) {
 
 void scatter_add(const Gather& args, rt::Stream stream) {
   cpu::submit(stream, [args] {
-    with_type(args.precision, args.in.type, [&]<class T>(Element<T>) {
-      const T* in = static_cast<const T*>(args.in.data);
-      T* out = static_cast<T*>(args.out.data);
+    with_operands(args, [&](const auto* in, auto* out) {
       // Every result sums over the list in its order.
       cpu::parallel_ranges(static_cast<std::size_t>(args.outer * args.axis), 8, [&](std::size_t first, std::size_t last) {
         for (auto at = static_cast<std::int64_t>(first); at < static_cast<std::int64_t>(last); ++at) {
@@ -86,7 +108,7 @@ void scatter_add(const Gather& args, rt::Stream stream) {
               const std::int64_t index = args.indices[i] < 0 ? args.indices[i] + args.axis : args.indices[i];
               if (index == place) sum += to_float(in[(outer * args.count + i) * args.inner + e]);
             }
-            out[at * args.inner + e] = from_float<T>(sum);
+            out[at * args.inner + e] = from_float<std::remove_reference_t<decltype(*out)>>(sum);
           }
         }
       });
@@ -96,6 +118,11 @@ void scatter_add(const Gather& args, rt::Stream stream) {
 
 void fill(Precision precision, Operand out, std::int64_t elements, float value, rt::Stream stream) {
   cpu::submit(stream, [=] {
+    if (out.type == program::ElementType::int32) {
+      auto* to = static_cast<std::int32_t*>(out.data);
+      std::fill(to, to + elements, static_cast<std::int32_t>(value));
+      return;
+    }
     with_type(precision, out.type, [&]<class T>(Element<T>) {
       T* to = static_cast<T*>(out.data);
       cpu::parallel_ranges(static_cast<std::size_t>(elements), 1 << 14,

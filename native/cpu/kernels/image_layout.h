@@ -56,6 +56,8 @@ inline void check_images(const Images& images, const char* kernel) {
     refuse(kernel, "expected positive channels, height and width, and no negative number of images or patch");
   if (images.patch != 0 && (images.height % images.patch != 0 || images.width % images.patch != 0))
     refuse(kernel, "height and width must be multiples of the patch");
+  // The same limit as on a GPU, whose indices within an image are 32-bit numbers.
+  if (images.elements() > 0x7FFFFFFF - 65536) refuse(kernel, "an image has too many elements: at most 2147418111");
 }
 
 }  // namespace signstep::kernels
