@@ -82,6 +82,7 @@ class Places {
   Places(const Axes& axes, const std::int64_t* const (&strides)[N], std::int64_t first) : axes_(axes) {
     for (int n = 0; n < N; ++n) strides_[n] = strides[n];
     for (std::int32_t i = axes.rank - 1; i >= 0; --i) {
+      if (axes.dims[i] == 0) continue;  // nothing to walk: a reduction over no elements
       index_[i] = first % axes.dims[i];
       first /= axes.dims[i];
       for (int n = 0; n < N; ++n) at[n] += index_[i] * strides_[n][i];
