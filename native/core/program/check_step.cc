@@ -217,7 +217,6 @@ class StepCheck {
     value(2, "v", attention_extent(12, "v"));
     value(3, "out", attention_extent(16, "out"));
     float32(4, "lse", times(times(images, heads), length));
-    if (step_.op == Op::attention && given(5)) float32(5, "key bias", length);
   }
   void attention_backward() const {
     attention();

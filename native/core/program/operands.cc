@@ -24,7 +24,7 @@ constexpr StepOperand kLayerNorm[] = {{0, "x", kRead, false}, {1, "y", kWrite, f
 constexpr StepOperand kLayerNormBackward[] = {
     {0, "dy", kRead, false}, {1, "y", kRead, false}, {2, "rstd", kRead, false}, {3, "dx", kWrite, false}, {4, "addend", kRead, true}};
 constexpr StepOperand kAttention[] = {{0, "q", kRead, false},    {1, "k", kRead, false},    {2, "v", kRead, false},
-                                      {3, "out", kWrite, false}, {4, "lse", kWrite, false}, {5, "key bias", kRead, true}};
+                                      {3, "out", kWrite, false}, {4, "lse", kWrite, false}};
 constexpr StepOperand kAttentionBackward[] = {
     {0, "q", kRead, false},   {1, "k", kRead, false},    {2, "v", kRead, false},
     {3, "out", kRead, false}, {4, "lse", kRead, false},  {5, "dout", kRead, false},

@@ -62,7 +62,7 @@ inline constexpr std::int32_t kNone = -1;
  *                      live (1: rows belong to images in order, so that those of finished images can be left out)
  *  layer_norm          buffers: x, y, rstd (float32 [rows])      ints: rows, columns, rms, live      floats: epsilon
  *  layer_norm_backward buffers: dy, y, rstd, dx, addend          ints: rows, columns, rms, live
- *  attention           buffers: q, k, v, out, lse (float32 [batch, heads, length]), key bias (float32 or none)
+ *  attention           buffers: q, k, v, out, lse (float32 [batch, heads, length])
  *                      ints: batch, heads, length, head_size, then offset, stride_batch, stride_head, stride_row of q, k, v, out
  *                      (finished images are left out where batch is B itself)
  *                      floats: scale

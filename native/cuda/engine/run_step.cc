@@ -1,5 +1,7 @@
 #include "run_step.h"
 
+#include "../../core/program/operands.h"
+
 #include <cstddef>
 
 namespace signstep::engine {
@@ -252,31 +254,10 @@ void launch_step(const Pass& pass, const Step& step, rt::Stream stream) {
 
 // Which step of the program failed, in its own words.
 [[noreturn]] void rethrow(const rt::Failure& failure, const Step& step, std::size_t index) {
-  throw rt::Failure{failure.kind, "step " + std::to_string(index) + " (" + name_of(step.op) + ", " + step.name + "): " + failure.message};
+  throw rt::Failure{failure.kind, "step " + std::to_string(index) + " (" + program::op_name(step.op) + ", " + step.name + "): " + failure.message};
 }
 
 }  // namespace
-
-const char* name_of(Op op) {
-  switch (op) {
-    case Op::gemm: return "gemm";
-    case Op::layer_norm: return "layer_norm";
-    case Op::layer_norm_backward: return "layer_norm_backward";
-    case Op::attention: return "attention";
-    case Op::attention_backward: return "attention_backward";
-    case Op::elementwise: return "elementwise";
-    case Op::reduce: return "reduce";
-    case Op::copy: return "copy";
-    case Op::softmax: return "softmax";
-    case Op::softmax_backward: return "softmax_backward";
-    case Op::batched_matmul: return "batched_matmul";
-    case Op::gather: return "gather";
-    case Op::scatter_add: return "scatter_add";
-    case Op::fill: return "fill";
-    case Op::loss: return "loss";
-  }
-  return "unknown";
-}
 
 void run_step(const Pass& pass, const Step& step, std::size_t index, rt::Stream stream) {
   try {

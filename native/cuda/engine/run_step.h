@@ -27,7 +27,4 @@ void run_step(const Pass& pass, const program::Step& step, std::size_t index, rt
 void run_last_product(const Pass& pass, const program::Step& step, const kernels::PatchStep& update, rt::Stream stream);
 bool ends_in_product(const program::Program& program);
 
-// "attention", "gemm", ...
-const char* name_of(program::Op op);
-
 }  // namespace signstep::engine
