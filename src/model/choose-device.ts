@@ -58,11 +58,7 @@ export async function chooseDevice(
   options: DeviceOptions,
 ): Promise<ChosenDevice> {
   const { device = 'auto', precision, threads } = options
-  if (device === 'cpu' && precision === 'bf16') {
-    if (threads !== undefined) loadNative().setThreads(threads)
-    return { backend: await engineBackend({ device, precision }), note: undefined }
-  }
-  if (device === 'cpu') return { backend: ortBackend({ threads }), note: undefined }
+  if (device === 'cpu') return { backend: await processor(options), note: undefined }
   if (device !== 'auto') return { backend: await engineBackend({ device, precision }), note: undefined }
   let backend: Backend | undefined
   try {
@@ -72,10 +68,18 @@ export async function chooseDevice(
     return { backend, note: `device cuda: ${backend.description}` }
   } catch (error) {
     await backend?.dispose()
-    if (!(error instanceof SignstepError)) throw error
-    const cpu = ortBackend({ threads })
+    // A precision that was asked for is had or refused, like a device.
+    if (!(error instanceof SignstepError) || precision === 'fp16') throw error
+    const cpu = await processor({ precision, threads })
     return { backend: cpu, note: `device cpu: ${cpu.description}; not cuda: ${reason(error)}` }
   }
+}
+
+/** In bf16 our own kernels, else ONNX Runtime. */
+async function processor({ precision, threads }: DeviceOptions): Promise<Backend> {
+  if (precision !== 'bf16') return ortBackend({ threads })
+  if (threads !== undefined) loadNative().setThreads(threads)
+  return engineBackend({ device: 'cpu', precision })
 }
 
 /** What was expected and found; how to mend it is for those who asked for the device by name. */

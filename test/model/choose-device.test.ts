@@ -47,6 +47,13 @@ describe('a model on a machine with GPUs', () => {
     expect(model.deviceNote).toMatch(/^device cpu: ONNX Runtime .*; not cuda: .*Conv/)
   })
 
+  it('refuses a precision that no device of this machine has for the model, instead of taking another', async () => {
+    const load = (precision: 'bf16' | 'fp16') => loadModel(demo('resnet.onnx'), { precision })
+    await expect(load('fp16')).rejects.toMatchObject({ code: 'OPERATOR_UNSUPPORTED' })
+    // The plugin for bf16 on the processor does not lie beside this addon.
+    await expect(load('bf16')).rejects.toMatchObject({ code: 'DEVICE_UNAVAILABLE' })
+  })
+
   it('stays on the processor where that is asked for', async () => {
     await using model = await loadModel(file, { device: 'cpu' })
     expect([model.backend.name, model.deviceNote]).toEqual(['cpu', undefined])

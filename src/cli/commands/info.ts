@@ -39,7 +39,7 @@ async function gather(): Promise<Info> {
       {
         name: 'cpu',
         usable: onnxruntime.version !== undefined,
-        why: onnxruntime.version ? `ONNX Runtime ${onnxruntime.version}` : (onnxruntime.error ?? ''),
+        why: onnxruntime.version ? `in float32, ONNX Runtime ${onnxruntime.version}` : (onnxruntime.error ?? ''),
       },
       ...(await engineDevices('cpu')),
       ...(await engineDevices('cuda')),
@@ -50,17 +50,17 @@ async function gather(): Promise<Info> {
 
 /** One line a device, or one that says why there is none. */
 async function engineDevices(plugin: 'cuda' | 'sim' | 'cpu'): Promise<Info['devices']> {
-  // Float32 on the processor is ONNX Runtime's.
-  const title = plugin === 'cpu' ? 'bf16' : plugin
+  // Float32 on the processor is ONNX Runtime's, which has a line of its own.
+  const what = plugin === 'cpu' ? 'in bf16, ' : ''
   try {
     const devices = await openDevices(plugin)
     return devices.map(({ engine, index, info }) => ({
-      name: devices.length === 1 ? title : `${plugin}:${index}`,
+      name: devices.length === 1 ? plugin : `${plugin}:${index}`,
       usable: true,
-      why: `${describeDevice(info)}, plugin ${engine.version}`,
+      why: `${what}${describeDevice(info)}, plugin ${engine.version}`,
     }))
   } catch (error) {
-    return [{ name: title, usable: false, why: (error as Error).message.replace(`${plugin}: `, '') }]
+    return [{ name: plugin, usable: false, why: `${what}${(error as Error).message.replace(`${plugin}: `, '')}` }]
   }
 }
 
