@@ -267,6 +267,7 @@ for (const name of options.models.split(',').filter(Boolean)) {
       })
   }
   await model.dispose()
+  await quick?.dispose()
   if (options.memory) {
     // A process of its own: other rivals' copies and compilers are not eager's memory.
     const alone = new Server()
