@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <set>
 
+#include "../../native/core/program/operands.h"
 #include "../../native/cuda/engine/device_memory.h"
 #include "../../native/cuda/engine/loaded_program.h"
 #include "../../native/cuda/engine/run_step.h"
@@ -172,7 +173,7 @@ void measure(std::vector<std::uint8_t>& plan, std::int64_t batch, kernels::Preci
     const int dims = step.op == Op::gemm ? 3 : step.op == Op::attention || step.op == Op::attention_backward ? 4 : 2;
     for (int d = 0; d < dims; ++d) shape.append(d == 0 ? "" : "x").append(std::to_string(program::resolve(step.ints[d], batch)));
     if (step.op == Op::gemm) shape.append(" epilogue ").append(std::to_string(step.ints[3]));
-    std::printf("{\"index\": %zu, \"op\": \"%s\", \"shape\": \"%s\", \"name\": \"%.*s\", ", i, engine::name_of(step.op), shape.c_str(),
+    std::printf("{\"index\": %zu, \"op\": \"%s\", \"shape\": \"%s\", \"name\": \"%.*s\", ", i, signstep::program::op_name(step.op), shape.c_str(),
                 program::kNameBytes, step.name);
     std::printf("\"ms\": %.6f, \"flops\": %.0f, \"bytes\": %.0f}\n", ms, work.flops, work.bytes);
   }
