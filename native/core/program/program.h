@@ -48,6 +48,11 @@ enum class Op : std::uint32_t {
   scatter_add = 13,
   fill = 14,
   loss = 15,
+  convolution = 16,
+  max_pool = 17,
+  max_pool_backward = 18,
+  average_pool = 19,
+  average_pool_backward = 20,
 };
 
 inline constexpr int kBuffers = 10, kInts = 40, kFloats = 4, kNameBytes = 64;
@@ -84,6 +89,15 @@ inline constexpr std::int32_t kNone = -1;
  *  fill                buffers: out                ints: elements      floats: value
  *  loss                buffers: logits (float32), dlogits            ints: classes, loss, targeted
  *                      (labels, targets, the loss and the predictions are the attack's own)
+ *  convolution         buffers: a [images, height, width, channels], b (constant [n, taps_y, taps_x, channels] as stored), out, bias, scale,
+ *                      residual, aux: as those of gemm
+ *                      ints: images, n, epilogue, live, then the window: height, width, channels, rows_y, rows_x, stride_y, stride_x, first_y,
+ *                      first_x, taps_y, taps_x, step_y, step_x, then the grid of out: height, width, stride_y, stride_x, first_y, first_x
+ *                      (transposed convolutions too: a stride s makes s x s steps, each of which writes the pixels of one grid)
+ *  max_pool            buffers: out, in            ints: images, live, window (13, as above)
+ *  max_pool_backward   buffers: dx, x, dy          ints: the same; each window's gradient goes to the first of its greatest pixels
+ *  average_pool        buffers: out, in            ints: the same, then whole (1: the divisor is the number of taps, 0: of those inside)
+ *  average_pool_backward  buffers: dx, dy          ints: the same
  */
 struct Step {
   Op op;

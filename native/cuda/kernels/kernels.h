@@ -34,8 +34,8 @@ enum class Epilogue : std::uint32_t {
   quick_gelu_backward = 6,
   silu = 7,
   silu_backward = 8,
-  relu = 9,
-  relu_backward = 10,      // aux: the pre-activation
+  relu = 9,                // relu(residual + acc + bias), aux = the argument, if aux is given
+  relu_backward = 10,      // out = aux > 0 ? residual + acc : 0; aux: the pre-activation or relu's output
   store_float = 11,        // as store, but out is float32 (logits, image gradient)
   step_linf = 12,          // the end of the backward pass: acc is the image gradient in patch layout, see PatchStep
 };
@@ -77,6 +77,41 @@ struct Gemm {
 };
 // Chooses the matrix core and tile; k and n may be anything >= 1 (alignment decides the core; misaligned falls back to scalar loads).
 void gemm(const Gemm& gemm, rt::Stream stream);
+
+// ---- windows over images ---------------------------------------------------------------------------------------------------------------
+// Images [images, height, width, channels]. Position (y, x) of rows_y x rows_x sees, as tap (i, j) of taps_y x taps_x, the pixel
+// (first_y + y * stride_y + i * step_y, first_x + x * stride_x + j * step_x); outside of the image it sees zeros (pools: nothing).
+struct Window {
+  std::int32_t height = 0, width = 0, channels = 0;
+  std::int32_t rows_y = 0, rows_x = 0, stride_y = 1, stride_x = 1, first_y = 0, first_x = 0;
+  std::int32_t taps_y = 1, taps_x = 1, step_y = 1, step_x = 1;
+};
+// Position (y, x) of a window is written to pixel (first_y + y * stride_y, first_x + x * stride_x) of images [images, height, width, n].
+struct Grid {
+  std::int32_t height = 0, width = 0, stride_y = 1, stride_x = 1, first_y = 0, first_x = 0;
+};
+// The gemm whose row (image, y, x) of a is what the window sees there, tap by tap: k = taps_y * taps_x * channels. No such matrix is formed.
+struct Convolution {
+  Gemm product;  // rows, k and the row maps are set here; the table and step_linf have no place
+  std::int32_t images = 0;
+  Window window;
+  Grid grid;  // of out, residual and aux
+};
+void convolution(const Convolution& args, rt::Stream stream);
+
+struct Pool {
+  Precision precision = Precision::bf16;
+  std::int32_t images = 0;
+  Window window;
+  bool whole = false;  // averages: divided by taps_y * taps_x everywhere, else by the taps inside
+  Live live;           // rows_per_image: rows_y * rows_x, or 0
+};
+// out [images, rows_y, rows_x, channels]; a NaN is the greatest of its window.
+void max_pool(const Pool& pool, const void* in, void* out, rt::Stream stream);
+// dx [images, height, width, channels], all of it: the gradient of each window goes to the first of its greatest pixels.
+void max_pool_backward(const Pool& pool, const void* x, const void* dy, void* dx, rt::Stream stream);
+void average_pool(const Pool& pool, const void* in, void* out, rt::Stream stream);
+void average_pool_backward(const Pool& pool, const void* dy, void* dx, rt::Stream stream);
 
 // ---- rows ------------------------------------------------------------------------------------------------------------------------------
 // y = (x - mean) * rstd (rms: x * rstd), rstd = 1 / sqrt(var + epsilon), population variance; statistics in float32, two passes on chip.
