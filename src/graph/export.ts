@@ -35,10 +35,9 @@ export function exportModel(
       ),
     ),
     attributes: Object.fromEntries(
-      Object.entries(node.attributes).map(([key, value]) => [
-        key,
-        isTypeAttribute(node.op, key) ? onnxTypeOf(value as DType) : value,
-      ]),
+      Object.entries(node.attributes).flatMap(([key, value]) =>
+        key.includes('.') ? [] : [[key, isTypeAttribute(node.op, key) ? onnxTypeOf(value as DType) : value]],
+      ),
     ),
   }))
   // An output that is a constant or an input passes through a node of its own.

@@ -10,7 +10,7 @@ export {
 export { type Cost, cost, flopsOf, type GraphCost } from './cost/index.js'
 export * from './dim.js'
 export { type ExportOptions, exportModel } from './export.js'
-export { type ImportedModel, type ImportOptions, importModel } from './import.js'
+export { type ImportedModel, type ImportOptions, importModel } from './import/index.js'
 export {
   canInfer,
   type EinsumEquation,
@@ -22,6 +22,15 @@ export {
   type Window,
 } from './inference/index.js'
 export { interpret } from './interpret.js'
-export { type Attribute, type Attributes, Graph, intAttribute, intsAttribute, Node, Value } from './ir.js'
+export {
+  type Attribute,
+  type Attributes,
+  Graph,
+  intAttribute,
+  intsAttribute,
+  Node,
+  STRAIGHT_THROUGH,
+  Value,
+} from './ir.js'
 export { type Block, type BlockKind, type BlockTree, type Properties, recognise } from './recognise/index.js'
 export { specialise } from './specialise.js'

@@ -4,6 +4,9 @@ import type { Dim } from './dim.js'
 export type Attribute = number | string | readonly number[] | readonly string[] | Tensor
 export type Attributes = Readonly<Record<string, Attribute>>
 
+/** On a Round that quantises: its gradient is that of the identity. Attributes with a dot in their name stay out of files. */
+export const STRAIGHT_THROUGH = 'signstep.straight_through'
+
 /** One tensor of a graph: an input, a constant, or one output of a node. Identity is the object, the name is for people and files. */
 export class Value {
   name: string

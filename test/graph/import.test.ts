@@ -169,7 +169,7 @@ describe('a model that is refused', () => {
 
   it('for an operator or a domain nobody knows, naming the node', () => {
     refusal([node('NoSuchOperator', 'x', 'y')]).toThrow(/m\.onnx: node NoSuchOperator_y: .*unknown operator/)
-    refusal([{ ...node('FusedConv', 'x', 'y'), domain: 'com.microsoft' }]).toThrow('com.microsoft')
+    refusal([{ ...node('NoSuchFusion', 'x', 'y'), domain: 'com.microsoft' }]).toThrow('com.microsoft')
   })
 
   it('for shapes that do not fit, naming the node', () => {

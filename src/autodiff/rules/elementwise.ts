@@ -1,4 +1,4 @@
-import { type GraphBuilder, intAttribute, type Value } from '../../graph/index.js'
+import { type GraphBuilder, intAttribute, STRAIGHT_THROUGH, type Value } from '../../graph/index.js'
 import { numbersOf } from '../../tensor/index.js'
 import type { VjpContext, VjpRule } from '../rule.js'
 import { constantInput, noGradient, outputGradient, required, unary, unsupported, type VjpRules } from './shared.js'
@@ -175,7 +175,7 @@ export const elementwiseRules: VjpRules = {
   Atanh: unary((b, g, x) => b.div(g, oneMinus(b, square(b, x)))),
   Floor: noGradient,
   Ceil: noGradient,
-  Round: noGradient,
+  Round: ({ node, gradients: [g] }) => [node.attributes[STRAIGHT_THROUGH] === 1 ? g : undefined],
   Sign: noGradient,
   Equal: noGradient,
   Greater: noGradient,

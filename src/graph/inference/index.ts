@@ -39,8 +39,9 @@ function refusal(op: string): string {
   if (['If', 'Loop', 'Scan', 'SequenceMap'].includes(op)) return 'control flow is not supported'
   if (op.startsWith('Random') || op === 'Bernoulli' || op === 'Multinomial')
     return 'random operators are not supported: a gradient needs a deterministic model'
-  if (op.includes('Quantize') || op.includes('QLinear') || op.endsWith('Integer'))
-    return 'quantised operators are not supported'
+  if (op === 'DynamicQuantizeLinear' || op.endsWith('Integer'))
+    return 'dynamic quantisation is not supported: its range is that of the whole batch, so samples would depend on each other'
+  if (op.includes('Quantize') || op.includes('QLinear')) return 'quantised operators are not supported'
   if (op.startsWith('Sequence') || op.startsWith('Optional')) return 'sequences and optional values are not supported'
   return 'unknown operator'
 }

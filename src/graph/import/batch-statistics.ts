@@ -1,7 +1,7 @@
-import { ModelError } from '../errors/index.js'
-import type { GraphBuilder } from './builder.js'
-import { isBatch } from './dim.js'
-import type { Attributes, Value } from './ir.js'
+import { ModelError } from '../../errors/index.js'
+import type { GraphBuilder } from '../builder.js'
+import { isBatch } from '../dim.js'
+import type { Attributes, Value } from '../ir.js'
 
 /**
  * BatchNormalization in training mode, in primitives: TorchScript writes weight standardisation so, on a weight. ONNX Runtime (1.30,

@@ -1,14 +1,17 @@
-import { ModelError, OptionError } from '../errors/index.js'
-import { dtypeOf, type OnnxGraph, type OnnxModel, type OnnxNode, type OnnxValueInfo } from '../onnx/index.js'
-import { type DType, elementCount, isFloat, numbersOf, type Tensor, tensorFromNumbers } from '../tensor/index.js'
+import { ModelError, OptionError } from '../../errors/index.js'
+import { dtypeOf, type OnnxGraph, type OnnxModel, type OnnxNode, type OnnxValueInfo } from '../../onnx/index.js'
+import { type DType, elementCount, isFloat, numbersOf, type Tensor, tensorFromNumbers } from '../../tensor/index.js'
+import { GraphBuilder } from '../builder.js'
+import { dropUnused } from '../canonicalise/index.js'
+import { type Dim, isBatch, N, showShape } from '../dim.js'
+import { canInfer, infer } from '../inference/index.js'
+import { type Attribute, type Attributes, Graph, type Value } from '../ir.js'
+import { isTypeAttribute } from '../type-attributes.js'
 import { batchStatistics } from './batch-statistics.js'
-import { GraphBuilder } from './builder.js'
-import { dropUnused } from './canonicalise/index.js'
-import { type Dim, isBatch, N, showShape } from './dim.js'
-import { canInfer, infer } from './inference/index.js'
-import { type Attribute, type Attributes, Graph, type Value } from './ir.js'
+import { unrolled } from './control-flow.js'
+import { Quantisation } from './quantised.js'
 import { Rebatcher } from './rebatch.js'
-import { isTypeAttribute } from './type-attributes.js'
+import { expandFusion } from './runtime-fusions.js'
 
 export interface ImportOptions {
   /** Height and width, for a model that leaves them open. */
@@ -69,6 +72,11 @@ function translate(
   const notes: string[] = []
   if (rebatched) notes.push(`the file fixes its batch at ${rebatched.original}; it was made free`)
   const logits = chooseLogits(source, importer, notes, file)
+  const { estimated } = importer.quantisation
+  if (estimated > 0)
+    notes.push(
+      `the model is quantised: gradients pass ${estimated} roundings by straight-through estimate, so attacks may be weaker than the model`,
+    )
   b.graph.outputs.push(flatLogits(b, logits.value))
   dropUnused(b.graph)
   checkWeights(b.graph, file)
@@ -128,37 +136,61 @@ function inputShape(
   return [batch, channels, height, width]
 }
 
+/** The names of a graph, or of one run of an inner graph, and what they stand for. */
+interface Scope {
+  readonly graph: OnnxGraph
+  readonly values: Map<string, Value>
+}
+
 /** Translates the nodes of a file, in order. */
 class Importer {
+  readonly quantisation: Quantisation
   private readonly b: GraphBuilder
-  private readonly source: OnnxGraph
   private readonly file: string
   private readonly rebatcher: Rebatcher | undefined
-  private readonly values = new Map<string, Value>()
+  /** The innermost last. */
+  private readonly scopes: Scope[]
 
   constructor(b: GraphBuilder, source: OnnxGraph, file: string, rebatcher: Rebatcher | undefined) {
     this.b = b
-    this.source = source
+    this.quantisation = new Quantisation(b)
+    this.scopes = [{ graph: source, values: new Map() }]
     this.file = file
     this.rebatcher = rebatcher
   }
 
   bind(name: string, value: Value): void {
-    this.values.set(name, value)
+    this.scopes[this.scopes.length - 1].values.set(name, value)
   }
 
   /** The value of that name; initialisers come into being when they are first used. */
   value(name: string): Value {
-    let found = this.values.get(name)
-    if (found !== undefined) return found
-    const tensor = this.source.initialisers.get(name)
-    if (tensor === undefined)
-      throw new ModelError('MODEL_INVALID', 'a value is used that nothing makes', { subject: this.file, found: name })
+    for (const { graph, values } of this.scopes.toReversed()) {
+      const found = values.get(name) ?? this.initialiser(graph, name)
+      if (found === undefined) continue
+      values.set(name, found)
+      return found
+    }
+    throw new ModelError('MODEL_INVALID', 'a value is used that nothing makes', { subject: this.file, found: name })
+  }
+
+  private initialiser(graph: OnnxGraph, name: string): Value | undefined {
+    const tensor = graph.initialisers.get(name)
+    if (tensor === undefined) return undefined
     const own = promotedTensor(tensor)
     // Scalars written into the graph (scales, epsilons) are constants; arrays of floats are what training may change.
-    found = isFloat(own.dtype) && elementCount(own.shape) > 1 ? this.b.parameter(own, name) : this.b.constant(own, name)
-    this.values.set(name, found)
-    return found
+    return isFloat(own.dtype) && elementCount(own.shape) > 1 ? this.b.parameter(own, name) : this.b.constant(own, name)
+  }
+
+  /** The outputs of an inner graph, whose nodes are translated in place. */
+  private run(graph: OnnxGraph, inputs: readonly Value[]): readonly Value[] {
+    this.scopes.push({ graph, values: new Map(inputs.map((value, i) => [graph.inputs[i].name, value])) })
+    try {
+      for (const node of graph.nodes) this.node(node)
+      return graph.outputs.map(({ name }) => this.value(name))
+    } finally {
+      this.scopes.pop()
+    }
   }
 
   node(node: OnnxNode): void {
@@ -174,22 +206,36 @@ class Importer {
   }
 
   private translate(node: OnnxNode): void {
-    if (node.domain !== '')
-      throw new ModelError('OPERATOR_UNSUPPORTED', `operator ${node.op} of domain ${node.domain} is not known`, {
-        expected: "operators of the standard's own domain",
-        cure: 'Export the model without runtime-specific optimisation.',
-      })
-    if (!canInfer(node.op)) infer(node.op, [], {}, node.outputs.length)
     const inputs = node.inputs.map((name) => (name === '' ? undefined : this.materialised(this.value(name))))
-    const attributes = attributesOf(node)
-    const made = this.emit(node, inputs, attributes)
-    this.rebatcher?.follow(inputs, made)
-    for (const [i, name] of node.outputs.entries()) if (name !== '' && made[i] !== undefined) this.bind(name, made[i])
+    const made =
+      unrolled(node, inputs, this.b, (graph, own) => this.run(graph, own)) ??
+      this.emit(node, inputs, attributesOf(node))
+    this.rebatcher?.follow(
+      inputs,
+      made.filter((value) => value !== undefined),
+    )
+    for (const [i, name] of node.outputs.entries()) {
+      const value = made[i]
+      if (name !== '' && value !== undefined) this.bind(name, value)
+    }
   }
 
-  private emit(node: OnnxNode, inputs: readonly (Value | undefined)[], attributes: Attributes): readonly Value[] {
+  private emit(
+    node: OnnxNode,
+    inputs: readonly (Value | undefined)[],
+    attributes: Attributes,
+  ): readonly (Value | undefined)[] {
     const { b } = this
     const [x] = inputs
+    if (node.domain === '' || node.domain === MICROSOFT) {
+      const quantised = this.quantisation.emit(node.op, inputs, attributes)
+      if (quantised !== undefined) return quantised
+    }
+    if (node.domain === MICROSOFT || (node.domain === '' && !canInfer(node.op))) {
+      const expanded = b.within(node.name, () => expandFusion(node.op, { b, inputs, attributes }))
+      if (expanded !== undefined) return expanded
+    }
+    if (node.domain !== '') throw unknownDomain(node)
     const freed = this.rebatcher?.emit(node.op, inputs, attributes)
     if (freed !== undefined) return freed
     switch (node.op) {
@@ -232,6 +278,20 @@ class Importer {
     const vector = this.b.shapeVector(value.known)
     return value.shape.length === 1 ? vector : this.b.reshape(vector, [])
   }
+}
+
+/** Where ONNX Runtime keeps the operators that its optimiser makes. */
+const MICROSOFT = 'com.microsoft'
+
+function unknownDomain({ op, domain }: OnnxNode): ModelError {
+  const layout = domain === `${MICROSOFT}.nchwc`
+  return new ModelError('OPERATOR_UNSUPPORTED', `operator ${op} of domain ${domain} is not known`, {
+    expected: "operators of the standard's own domain, or fusions of ONNX Runtime's optimiser",
+    found: op,
+    cure: layout
+      ? 'The file was optimised for one processor: save it with ORT_ENABLE_EXTENDED, or take the model as it was before.'
+      : 'Export the model without runtime-specific optimisation.',
+  })
 }
 
 function attributesOf(node: OnnxNode): Attributes {

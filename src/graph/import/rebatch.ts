@@ -1,6 +1,6 @@
-import type { GraphBuilder } from './builder.js'
-import { type BatchDim, batchDim, type Dim, isBatch, sizeAt } from './dim.js'
-import { type Attributes, intAttribute, type Value } from './ir.js'
+import type { GraphBuilder } from '../builder.js'
+import { type BatchDim, batchDim, type Dim, isBatch, sizeAt } from '../dim.js'
+import { type Attributes, intAttribute, type Value } from '../ir.js'
 
 /** Operators whose operands are aligned at the last axis and broadcast. */
 const broadcasting = new Set([
