@@ -121,6 +121,11 @@ export const optionTable: readonly OptionEntry[] = [
     parse: size('--input-size'),
   },
   {
+    flags: '--logits <name>',
+    help: 'the output that holds the logits, where the file has several',
+    commands: ['attack', 'evaluate', 'gradient', 'compile', 'inspect'],
+  },
+  {
     flags: '--resize <size>',
     help: 'resize as torchvision: 256 (shorter side) or 256x320',
     commands: runs,

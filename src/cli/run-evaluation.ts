@@ -28,10 +28,10 @@ export async function runEvaluation(path: string, options: RunOptions): Promise<
   const interrupt = interruptible()
   const { signal } = interrupt
   const batch = options.batch === 'auto' ? undefined : options.batch
-  const { preprocess, mean, std, scale, channelOrder, inputSize, device, precision, threads } = options
+  const { preprocess, mean, std, scale, channelOrder, inputSize, logits, device, precision, threads } = options
   await using model = await loadModel(
     path,
-    given({ preprocess, mean, std, scale, channelOrder, inputSize, device, precision, threads, batch }),
+    given({ preprocess, mean, std, scale, channelOrder, inputSize, logits, device, precision, threads, batch }),
   )
   if (model.deviceNote !== undefined && !options.quiet) process.stderr.write(`${model.deviceNote}\n`)
   const { resize, crop, limit } = options

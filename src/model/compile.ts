@@ -6,17 +6,16 @@ import { canonicalise } from '../graph/index.js'
 import { writeWhole } from '../onnx/index.js'
 import { hashOf } from './hash-of.js'
 import { type PreprocessOptions, preprocessOptions, resolvePreprocess } from './preprocess.js'
-import { readGraph } from './read-graph.js'
+import { type ReadOptions, readGraph, readOptions } from './read-graph.js'
 
-export interface PlanFileOptions extends PreprocessOptions {
-  readonly inputSize?: readonly [number, number]
+export interface PlanFileOptions extends ReadOptions, PreprocessOptions {
   /** What an attack with the plan climbs. */
   readonly loss?: LossName
   /** The targeted form of the loss: attacks with the plan name a target for each image. */
   readonly targeted?: boolean
 }
 
-const OPTIONS = [...preprocessOptions, 'inputSize', 'loss', 'targeted']
+const OPTIONS = [...preprocessOptions, ...readOptions, 'loss', 'targeted']
 
 export interface PlanFileSummary {
   readonly bytes: number

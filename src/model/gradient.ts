@@ -4,10 +4,9 @@ import { checkChoice, ModelError, OptionError, refuseUnknownOptions } from '../e
 import { canonicalise, exportModel } from '../graph/index.js'
 import { writeModel } from '../onnx/index.js'
 import { type PreprocessOptions, preprocessOptions, resolvePreprocess } from './preprocess.js'
-import { readGraph } from './read-graph.js'
+import { type ReadOptions, readGraph, readOptions } from './read-graph.js'
 
-export interface GradientOptions extends PreprocessOptions {
-  readonly inputSize?: readonly [number, number]
+export interface GradientOptions extends ReadOptions, PreprocessOptions {
   readonly loss?: LossName
   /** The targeted form of the loss, with a third input `targets`. */
   readonly targeted?: boolean
@@ -15,7 +14,7 @@ export interface GradientOptions extends PreprocessOptions {
   readonly parameters?: true | RegExp
 }
 
-const OPTIONS = [...preprocessOptions, 'inputSize', 'loss', 'targeted', 'parameters']
+const OPTIONS = [...preprocessOptions, ...readOptions, 'loss', 'targeted', 'parameters']
 
 export interface GradientSummary {
   readonly inputs: readonly string[]

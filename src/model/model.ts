@@ -8,17 +8,15 @@ import type { OnnxModel } from '../onnx/index.js'
 import { checkDevice, chooseDevice, type DeviceOptions } from './choose-device.js'
 import { hashOf } from './hash-of.js'
 import { type PreprocessOptions, preprocessOptions, resolvePreprocess } from './preprocess.js'
-import { readGraph } from './read-graph.js'
+import { type ReadOptions, readGraph, readOptions } from './read-graph.js'
 import { verifyRebatched } from './verify-rebatched.js'
 
-export interface ModelOptions extends PreprocessOptions, DeviceOptions {
-  /** Height and width, for a model that leaves them open. */
-  readonly inputSize?: readonly [number, number]
+export interface ModelOptions extends ReadOptions, PreprocessOptions, DeviceOptions {
   /** Images a pass. Default: what 512 MiB of activations allow, at most 128; on a GPU what its free memory allows, at most 256. */
   readonly batch?: number
 }
 
-const OPTIONS = [...preprocessOptions, 'inputSize', 'device', 'precision', 'threads', 'batch']
+const OPTIONS = [...preprocessOptions, ...readOptions, 'device', 'precision', 'threads', 'batch']
 
 /** Activations that a backward pass keeps, for the automatic batch size. */
 const ACTIVATION_BUDGET = 512 * 2 ** 20

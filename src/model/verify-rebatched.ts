@@ -15,7 +15,7 @@ const TOLERANCE = 1e-3
 export async function verifyRebatched(
   model: Model,
   onnx: OnnxModel,
-  { rebatched, logits }: ImportedModel,
+  { rebatched, logits, probabilities, channelsLast }: ImportedModel,
   notes: string[],
 ): Promise<void> {
   if (rebatched === undefined) return
@@ -34,12 +34,15 @@ export async function verifyRebatched(
   const expected: number[] = []
   for (const half of [0, 1]) {
     const part = preprocessed(images.slice((half * images.length) / 2, ((half + 1) * images.length) / 2), model)
-    const input = new Tensor('float32', part, [batch, c, h, w])
+    const input = channelsLast
+      ? new Tensor('float32', turned(part, c, h * w), [batch, h, w, c])
+      : new Tensor('float32', part, [batch, c, h, w])
     const result = await session.run({ [onnx.graph.inputs[0].name]: input }, [logits])
     expected.push(...(result[logits].data as Float32Array))
   }
   await session.release()
-  const found = await model.rawLogits(images)
+  const raw = await model.rawLogits(images)
+  const found = probabilities ? softmax(raw, model.classes) : raw
   const largest = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 1e-6)
   const worst = expected.reduce((max, value, i) => Math.max(max, Math.abs(value - found[i])), 0)
   if (worst <= TOLERANCE * largest) return
@@ -49,6 +52,30 @@ export async function verifyRebatched(
     found: `a difference of ${(worst / largest).toExponential(1)} of the largest logit`,
     cure: 'Export the model with a dynamic batch axis.',
   })
+}
+
+/** [N,C,area] as [N,area,C]. */
+function turned(images: Float32Array, channels: number, area: number): Float32Array {
+  return images.map((_, i) => {
+    const [pixel, c] = [Math.floor(i / channels), i % channels]
+    return images[(Math.floor(pixel / area) * channels + c) * area + (pixel % area)]
+  })
+}
+
+/** Of each row of `classes` logits. */
+function softmax(logits: Float32Array, classes: number): Float32Array {
+  const out = new Float32Array(logits.length)
+  for (let from = 0; from < logits.length; from += classes) {
+    const row = logits.subarray(from, from + classes)
+    const most = row.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY)
+    const weights = row.map((logit) => Math.exp(logit - most))
+    const sum = weights.reduce((a, b) => a + b, 0)
+    out.set(
+      weights.map((weight) => weight / sum),
+      from,
+    )
+  }
+  return out
 }
 
 /** What the graph does in front of the model's own input, on plain arrays. */

@@ -133,7 +133,7 @@ describe('an imported model', () => {
     expect(showShape(graph.outputs[0].shape)).toBe('[N,5]')
   })
 
-  it('takes the output named logits of several and says so; warns of a final Softmax', () => {
+  it('takes the output named logits of several and says so; takes a final Softmax off', () => {
     const nodes = [
       ...classify,
       node('Identity', 'flat', 'features'),
@@ -146,9 +146,10 @@ describe('an imported model', () => {
     }))
     const several = importModel(onnxModel(named, { initialisers: { weight }, outputs: ['features', 'logits'] }))
     expect(several.logits).toBe('logits')
-    expect(several.notes).toEqual(['of 2 outputs, logits was taken for the logits'])
+    expect(several.notes).toEqual(['of 2 outputs, logits was taken for the logits; --logits names another'])
     const soft = importModel(onnxModel(nodes, { initialisers: { weight }, outputs: ['probabilities'] }))
-    expect(soft.notes.join()).toContain('ends in Softmax')
+    expect(soft.notes.join()).toContain('the softmax was taken off')
+    expect(soft.graph.nodes.map(({ op }) => op)).toEqual(['Flatten', 'MatMul'])
   })
 })
 
@@ -158,9 +159,9 @@ describe('a model that is refused', () => {
 
   it('for its input: rank, channels, open sizes, a size it does not have', () => {
     refusal(classify, { input: ['N', 1, 8, 16, 16] }).toThrow(
-      /m\.onnx: .*expected floats \[N,C,H,W\]; found .*\[N,1,8,16,16\]/,
+      /m\.onnx: .*expected floats \[N,C,H,W\] or \[N,H,W,C\]; found .*\[N,1,8,16,16\]/,
     )
-    refusal(classify, { input: ['N', 32, 32, 3] }).toThrow('channels')
+    refusal(classify, { input: ['N', 32, 32, 32] }).toThrow('channels')
     refusal(classify, { input: ['N', 3, 'h', 'w'] }).toThrow('--input-size')
     refusal(classify, {}, { inputSize: [8, 8] }).toThrow(/--input-size.*expected 4x4; found 8x8/)
     const open = onnxModel(classify, { input: ['N', 3, 'h', 'w'], initialisers: { weight } })

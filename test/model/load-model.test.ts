@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { exportModel, Graph, GraphBuilder, N } from '#signstep/graph/index.js'
 import { gradient, inspect, loadModel } from '#signstep/index.js'
-import { type OnnxModel, readModel, writeModel } from '#signstep/onnx/index.js'
+import { type OnnxModel, type OnnxNode, readModel, writeModel } from '#signstep/onnx/index.js'
 import { float32Tensor } from '#signstep/tensor/index.js'
 import { demo, scratch } from '../support/cli.js'
 import { linearModel, modelFile } from '../support/linear-model.js'
@@ -18,6 +18,30 @@ async function withInput(shape: readonly (number | string)[], name = 'resnet.onn
   const model = await readModel(demo(name))
   return saved({ ...model, graph: { ...model.graph, inputs: [{ ...model.graph.inputs[0], shape }] } })
 }
+
+/** The demo ViT with something done to its file. */
+const edited = async (edit: (model: OnnxModel) => OnnxModel): Promise<string> =>
+  saved(edit(await readModel(demo('vit.onnx'))))
+
+const identity = (op: string, input: string, output: string): OnnxNode => ({
+  name: op,
+  op,
+  domain: '',
+  inputs: [input],
+  outputs: [output],
+  attributes: {},
+})
+
+const renamed = (node: OnnxNode, from: string, to: string): OnnxNode => ({
+  ...node,
+  inputs: node.inputs.map((name) => (name === from ? to : name)),
+})
+
+const noise = (count: number): Float32Array =>
+  Float32Array.from({ length: count * 3072 }, (_, i) => ((i * 37) % 101) / 101)
+
+const largestDifference = (a: Float32Array, b: Float32Array): number =>
+  a.length === b.length ? a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i])), 0) : Number.NaN
 
 describe('loadModel', () => {
   it('makes a fixed batch free and gives the same logits', async () => {
@@ -40,10 +64,68 @@ describe('loadModel', () => {
   })
 
   it.each([
-    ['channels last', ['N', 32, 32, 3], /channels first/],
+    ['too many channels to be an image', ['N', 32, 32, 32], /fixed number of channels/],
     ['a batch of vectors', ['N', 3072], /\[N,C,H,W\]/],
   ])('refuses %s', async (_name, shape, words) => {
     await expect(loadModel(await withInput(shape))).rejects.toThrow(words)
+  })
+
+  it.each(['N', 1])('takes channels last, turned on their way in (batch %s)', async (batch) => {
+    const turn = { ...identity('Transpose', 'last', 'images'), attributes: { perm: [0, 3, 1, 2] } }
+    const path = await edited(({ graph, ...rest }) => ({
+      ...rest,
+      graph: {
+        ...graph,
+        inputs: [{ name: 'last', dtype: 'float32', shape: [batch, 32, 32, 3] }],
+        nodes: [turn, ...graph.nodes.map((n) => renamed(n, graph.inputs[0].name, 'images'))],
+      },
+    }))
+    await using first = await loadModel(demo('vit.onnx'))
+    await using last = await loadModel(path)
+    expect(last.imageShape).toEqual([3, 32, 32])
+    expect(last.notes.join()).toContain('channels last')
+    const images = noise(2)
+    expect(largestDifference(await last.logits(images), await first.logits(images))).toBeLessThan(1e-5)
+  })
+
+  it.each(['N', 1])('takes the softmax at the end off (batch %s)', async (batch) => {
+    const path = await edited(({ graph, ...rest }) => ({
+      ...rest,
+      graph: {
+        ...graph,
+        inputs: [{ ...graph.inputs[0], shape: [batch, 3, 32, 32] }],
+        outputs: [{ name: 'probabilities', dtype: 'float32', shape: [batch, 10] }],
+        nodes: [...graph.nodes, identity('Softmax', graph.outputs[0].name, 'probabilities')],
+      },
+    }))
+    await using plain = await loadModel(demo('vit.onnx'))
+    await using model = await loadModel(path)
+    expect(model.notes.join()).toContain('the softmax was taken off')
+    const images = noise(2)
+    expect(largestDifference(await model.logits(images), await plain.logits(images))).toBeLessThan(1e-5)
+  })
+
+  it('takes the output that is named, and lists them where there is none of that name', async () => {
+    const path = await edited(({ graph, ...rest }) => ({
+      ...rest,
+      graph: {
+        ...graph,
+        outputs: [...graph.outputs, { name: 'opposite', dtype: 'float32', shape: ['N', 10] }],
+        nodes: [...graph.nodes, identity('Neg', graph.outputs[0].name, 'opposite')],
+      },
+    }))
+    await using usual = await loadModel(path)
+    await using model = await loadModel(path, { logits: 'opposite' })
+    const images = noise(1)
+    const [a, b] = [await usual.logits(images), await model.logits(images)]
+    expect(
+      largestDifference(
+        b.map((v) => -v),
+        a,
+      ),
+    ).toBeLessThan(1e-5)
+    await expect(loadModel(path, { logits: 'opposit' })).rejects.toThrow(/--logits.*opposite.*Did you mean opposite/s)
+    await expect(loadModel(path, { logits: 'input' })).rejects.toMatchObject({ code: 'OPTION_INVALID' })
   })
 
   it('refuses another size than the file fixes', () =>

@@ -1,14 +1,16 @@
-import { ModelError, OptionError } from '../../errors/index.js'
-import { dtypeOf, type OnnxGraph, type OnnxModel, type OnnxNode, type OnnxValueInfo } from '../../onnx/index.js'
+import { ModelError } from '../../errors/index.js'
+import { dtypeOf, type OnnxGraph, type OnnxModel, type OnnxNode } from '../../onnx/index.js'
 import { type DType, elementCount, isFloat, numbersOf, type Tensor, tensorFromNumbers } from '../../tensor/index.js'
 import { GraphBuilder } from '../builder.js'
 import { dropUnused } from '../canonicalise/index.js'
-import { type Dim, isBatch, N, showShape } from '../dim.js'
+import { N } from '../dim.js'
 import { canInfer, infer } from '../inference/index.js'
 import { type Attribute, type Attributes, Graph, type Value } from '../ir.js'
 import { isTypeAttribute } from '../type-attributes.js'
 import { batchStatistics } from './batch-statistics.js'
 import { unrolled } from './control-flow.js'
+import { type ImageInput, imageInput } from './image-input.js'
+import { chooseLogits } from './logits.js'
 import { Quantisation } from './quantised.js'
 import { Rebatcher } from './rebatch.js'
 import { expandFusion } from './runtime-fusions.js'
@@ -16,6 +18,8 @@ import { expandFusion } from './runtime-fusions.js'
 export interface ImportOptions {
   /** Height and width, for a model that leaves them open. */
   readonly inputSize?: readonly [number, number]
+  /** The value that holds the logits. Default: the output named so, else the first that is a batch of numbers for classes. */
+  readonly logits?: string
   /** Names the file in errors. */
   readonly file?: string
 }
@@ -25,6 +29,10 @@ export interface ImportedModel {
   readonly graph: Graph
   /** The file's name of the output that was taken for the logits. */
   readonly logits: string
+  /** Whether that output holds probabilities: the softmax behind the logits was taken off. */
+  readonly probabilities: boolean
+  /** Whether the file's own input is [N,H,W,C]. */
+  readonly channelsLast: boolean
   /** Present where the file fixes its batch: the size it fixes, which was made free. */
   readonly rebatched: { readonly original: number } | undefined
   /** What a reader of results should know. */
@@ -39,15 +47,17 @@ const promoted = (dtype: DType): DType => (isFloat(dtype) ? 'float32' : dtype)
  *
  * @throws ModelError MODEL_UNSUPPORTED (input, outputs, open sizes), OPERATOR_UNSUPPORTED, SHAPE_MISMATCH, NUMERIC (NaN or infinite weights)
  */
-export function importModel(model: OnnxModel, { inputSize, file = 'model' }: ImportOptions = {}): ImportedModel {
-  const image = imageInput(model.graph, file)
-  const shape = inputShape(image, inputSize, file)
+export function importModel(
+  model: OnnxModel,
+  { inputSize, logits, file = 'model' }: ImportOptions = {},
+): ImportedModel {
+  const image = imageInput(model.graph, inputSize, file)
   try {
-    return translate(model.graph, image, shape, file)
+    return translate(model.graph, image, logits, file)
   } catch (error) {
     const misfit = error instanceof ModelError && ['SHAPE_MISMATCH', 'MODEL_UNSUPPORTED'].includes(error.code)
-    if (!misfit || typeof shape[0] !== 'number') throw error
-    throw new ModelError('MODEL_UNSUPPORTED', `the fixed batch of ${shape[0]} could not be made free`, {
+    if (!misfit || typeof image.batch !== 'number') throw error
+    throw new ModelError('MODEL_UNSUPPORTED', `the fixed batch of ${image.batch} could not be made free`, {
       subject: file,
       expected: 'samples that do not depend on each other',
       found: error.message.replace(`${file}: `, ''),
@@ -59,81 +69,31 @@ export function importModel(model: OnnxModel, { inputSize, file = 'model' }: Imp
 
 function translate(
   source: OnnxGraph,
-  image: OnnxValueInfo,
-  [batch, ...imageSize]: readonly [number | string, number, number, number],
+  { name, batch, size, channelsLast }: ImageInput,
+  wanted: string | undefined,
   file: string,
 ): ImportedModel {
   const rebatched = typeof batch === 'number' ? { original: batch } : undefined
   const b = new GraphBuilder(new Graph(source.name))
   b.reserve(source.initialisers.keys())
   const importer = new Importer(b, source, file, rebatched && new Rebatcher(b, rebatched.original))
-  importer.bind(image.name, b.input(image.name, 'float32', [N, ...imageSize]))
+  const images = b.input(name, 'float32', [N, ...size])
+  importer.bind(name, channelsLast ? b.transpose(images, [0, 2, 3, 1]) : images)
   for (const node of source.nodes) importer.node(node)
   const notes: string[] = []
   if (rebatched) notes.push(`the file fixes its batch at ${rebatched.original}; it was made free`)
-  const logits = chooseLogits(source, importer, notes, file)
+  if (channelsLast) notes.push('the file takes channels last; images are [N,C,H,W] here and are turned on their way in')
+  const outputs = source.outputs.map((output) => ({ name: output.name, value: importer.value(output.name) }))
+  const logits = chooseLogits(outputs, (value) => importer.find(value), { wanted, notes, file })
   const { estimated } = importer.quantisation
   if (estimated > 0)
     notes.push(
       `the model is quantised: gradients pass ${estimated} roundings by straight-through estimate, so attacks may be weaker than the model`,
     )
-  b.graph.outputs.push(flatLogits(b, logits.value))
+  b.graph.outputs.push(b.reshape(logits.value, logits.value.shape.slice(0, 2)))
   dropUnused(b.graph)
   checkWeights(b.graph, file)
-  return { graph: b.graph, logits: logits.name, rebatched, notes }
-}
-
-function imageInput(graph: OnnxGraph, file: string): OnnxValueInfo {
-  const [first, second] = graph.inputs
-  const described = graph.inputs.map(({ name, shape }) => `${name} [${shape?.join(',') ?? '?'}]`).join(', ')
-  if (first === undefined || second !== undefined)
-    throw new ModelError('MODEL_UNSUPPORTED', 'the model must have exactly one input, the image', {
-      subject: file,
-      expected: 'one input [N,C,H,W]',
-      found: described || 'none',
-    })
-  if (first.shape?.length !== 4 || (first.dtype !== undefined && !isFloat(first.dtype)))
-    throw new ModelError('MODEL_UNSUPPORTED', 'the input is no batch of images', {
-      subject: file,
-      expected: 'floats [N,C,H,W]',
-      found: `${first.dtype ?? 'untyped'} ${described}`,
-    })
-  return first
-}
-
-/** [batch, C, H, W] with C, H and W as numbers; the batch as the file gives it. */
-function inputShape(
-  { name, shape = [] }: OnnxValueInfo,
-  wanted: readonly [number, number] | undefined,
-  file: string,
-): [number | string, number, number, number] {
-  const [batch, channels, ...spatial] = shape
-  if (typeof channels !== 'number' || channels > 16)
-    throw new ModelError('MODEL_UNSUPPORTED', 'the channels of the input are not its second axis', {
-      subject: file,
-      expected: '[N,C,H,W] with a fixed number of channels',
-      found: `${name} [${shape.join(',')}]`,
-      cure: 'Export the model with channels first.',
-    })
-  const [height, width] = spatial.map((size, i) => {
-    if (typeof size !== 'number') {
-      if (wanted !== undefined) return wanted[i]
-      throw new ModelError('MODEL_UNSUPPORTED', 'height and width are open', {
-        subject: file,
-        expected: 'a fixed size',
-        found: `${name} [${shape.join(',')}]`,
-        cure: 'Fix them with --input-size, as 224 or 224x320.',
-      })
-    }
-    if (wanted !== undefined && wanted[i] !== size)
-      throw new OptionError('OPTION_INVALID', 'is not the size the model fixes', {
-        subject: '--input-size',
-        expected: `${spatial.join('x')}`,
-        found: wanted.join('x'),
-      })
-    return size
-  })
-  return [batch, channels, height, width]
+  return { graph: b.graph, logits: logits.name, probabilities: logits.probabilities, channelsLast, rebatched, notes }
 }
 
 /** The names of a graph, or of one run of an inner graph, and what they stand for. */
@@ -165,13 +125,19 @@ class Importer {
 
   /** The value of that name; initialisers come into being when they are first used. */
   value(name: string): Value {
+    const found = this.find(name)
+    if (found !== undefined) return found
+    throw new ModelError('MODEL_INVALID', 'a value is used that nothing makes', { subject: this.file, found: name })
+  }
+
+  find(name: string): Value | undefined {
     for (const { graph, values } of this.scopes.toReversed()) {
       const found = values.get(name) ?? this.initialiser(graph, name)
       if (found === undefined) continue
       values.set(name, found)
       return found
     }
-    throw new ModelError('MODEL_INVALID', 'a value is used that nothing makes', { subject: this.file, found: name })
+    return undefined
   }
 
   private initialiser(graph: OnnxGraph, name: string): Value | undefined {
@@ -317,39 +283,6 @@ function promotedTensor(tensor: Tensor): Tensor {
   if (!isFloat(tensor.dtype) || tensor.dtype === 'float32') return tensor
   return tensorFromNumbers('float32', tensor.shape, numbersOf(tensor))
 }
-
-/** The 2-D output (or [N,K,1,1]); of several, the one named logits, else the first. */
-function chooseLogits(
-  source: OnnxGraph,
-  importer: Importer,
-  notes: string[],
-  file: string,
-): { name: string; value: Value } {
-  const outputs = source.outputs.map(({ name }) => ({ name, value: importer.value(name) }))
-  const candidates = outputs.filter(
-    ({ value: { dtype, shape } }) =>
-      isFloat(dtype) &&
-      isBatch(shape[0] ?? 0) &&
-      typeof shape[1] === 'number' &&
-      shape[1] > 1 &&
-      shape.slice(2).every((dim) => dim === 1),
-  )
-  const chosen = candidates.find(({ name }) => /logit/i.test(name)) ?? candidates[0]
-  if (chosen === undefined)
-    throw new ModelError('MODEL_UNSUPPORTED', 'no output is a batch of logits', {
-      subject: file,
-      expected: 'floats [N,classes]',
-      found: outputs.map(({ name, value }) => `${name} ${showShape(value.shape)}`).join(', '),
-    })
-  if (outputs.length > 1) notes.push(`of ${outputs.length} outputs, ${chosen.name} was taken for the logits`)
-  if (chosen.value.producer?.op === 'Softmax')
-    notes.push(
-      'the model ends in Softmax: its output is probabilities, not logits, and gradients vanish where it is sure',
-    )
-  return chosen
-}
-
-const flatLogits = (b: GraphBuilder, logits: Value): Value => b.reshape(logits, logits.shape.slice(0, 2) as Dim[])
 
 function checkWeights(graph: Graph, file: string): void {
   const seen = new Set<Value>()
