@@ -10,6 +10,7 @@ export {
 export { type Cost, cost, flopsOf, type GraphCost } from './cost/index.js'
 export * from './dim.js'
 export { type ExportOptions, exportModel } from './export.js'
+export { compositions } from './import/compositions/index.js'
 export { type ImportedModel, type ImportOptions, importModel } from './import/index.js'
 export {
   canInfer,

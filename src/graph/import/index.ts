@@ -8,12 +8,14 @@ import { canInfer, infer } from '../inference/index.js'
 import { type Attribute, type Attributes, Graph, type Value } from '../ir.js'
 import { isTypeAttribute } from '../type-attributes.js'
 import { batchStatistics } from './batch-statistics.js'
+import type { Composition } from './composition.js'
+import { compositions } from './compositions/index.js'
 import { unrolled } from './control-flow.js'
 import { type ImageInput, imageInput } from './image-input.js'
 import { chooseLogits } from './logits.js'
 import { Quantisation } from './quantised.js'
 import { Rebatcher } from './rebatch.js'
-import { expandFusion } from './runtime-fusions.js'
+import { runtimeFusions } from './runtime-fusions.js'
 
 export interface ImportOptions {
   /** Height and width, for a model that leaves them open. */
@@ -197,10 +199,8 @@ class Importer {
       const quantised = this.quantisation.emit(node.op, inputs, attributes)
       if (quantised !== undefined) return quantised
     }
-    if (node.domain === MICROSOFT || (node.domain === '' && !canInfer(node.op))) {
-      const expanded = b.within(node.name, () => expandFusion(node.op, { b, inputs, attributes }))
-      if (expanded !== undefined) return expanded
-    }
+    const composed = compositionOf(node)
+    if (composed !== undefined) return b.within(node.name, () => composed({ b, inputs, attributes }))
     if (node.domain !== '') throw unknownDomain(node)
     const freed = this.rebatcher?.emit(node.op, inputs, attributes)
     if (freed !== undefined) return freed
@@ -244,6 +244,13 @@ class Importer {
     const vector = this.b.shapeVector(value.known)
     return value.shape.length === 1 ? vector : this.b.reshape(vector, [])
   }
+}
+
+/** How a node is read as several others, if it is. Some fusions of ONNX Runtime are written without its domain. */
+function compositionOf({ op, domain }: OnnxNode): Composition | undefined {
+  if (domain === '' && Object.hasOwn(compositions, op)) return compositions[op]
+  const fused = domain === MICROSOFT || (domain === '' && !canInfer(op))
+  return fused && Object.hasOwn(runtimeFusions, op) ? runtimeFusions[op] : undefined
 }
 
 /** Where ONNX Runtime keeps the operators that its optimiser makes. */

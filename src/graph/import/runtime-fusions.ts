@@ -1,26 +1,13 @@
 import { ModelError } from '../../errors/index.js'
-import type { GraphBuilder } from '../builder.js'
 import type { Dim } from '../dim.js'
 import { type Attributes, intAttribute, type Value } from '../ir.js'
+import { type ComposedNode, type Composition, numberOf, pick, required } from './composition.js'
 
 /**
  * Operators that ONNX Runtime's graph optimiser writes into the files it saves (domain com.microsoft, its ContribOperators.md), in
  * operators of the standard: what was fused there is recognised again here like any other export's.
  */
-export interface FusedNode {
-  readonly b: GraphBuilder
-  readonly inputs: readonly (Value | undefined)[]
-  readonly attributes: Attributes
-}
-
-type Expansion = (node: FusedNode) => readonly (Value | undefined)[]
-
-/** The outputs of a fused node, or undefined for an operator that is not known. */
-export function expandFusion(op: string, node: FusedNode): readonly (Value | undefined)[] | undefined {
-  return Object.hasOwn(expansions, op) ? expansions[op](node) : undefined
-}
-
-const expansions: Readonly<Record<string, Expansion>> = {
+export const runtimeFusions: Readonly<Record<string, Composition>> = {
   FusedMatMul: fusedMatMul,
   TransposeMatMul: fusedMatMul,
   FusedGemm: (node) => {
@@ -79,8 +66,6 @@ const expansions: Readonly<Record<string, Expansion>> = {
   MultiHeadAttention: multiHeadAttention,
 }
 
-export const fusionNames = Object.keys(expansions)
-
 const refused = (what: string, expected: string, found: string): ModelError =>
   new ModelError('OPERATOR_UNSUPPORTED', `${what} is not read`, {
     expected,
@@ -88,29 +73,15 @@ const refused = (what: string, expected: string, found: string): ModelError =>
     cure: 'Take the model as it was before ONNX Runtime optimised it.',
   })
 
-function required({ inputs }: FusedNode, i: number): Value {
-  const value = inputs[i]
-  if (value === undefined) throw new ModelError('MODEL_INVALID', `input ${i} is missing`, {})
-  return value
-}
-
 /** x plus input i, where the node has it. */
-function biased({ b, inputs }: FusedNode, x: Value, i: number): Value {
+function biased({ b, inputs }: ComposedNode, x: Value, i: number): Value {
   const bias = inputs[i]
   return bias === undefined ? x : b.add(x, bias)
 }
 
-const pick = (attributes: Attributes, ...names: readonly string[]): Attributes =>
-  Object.fromEntries(Object.entries(attributes).filter(([name]) => names.includes(name)))
+const gelu = ({ b }: ComposedNode, x: Value, approximate = 'none'): Value => b.emit('Gelu', [x], { approximate })
 
-function numberOf({ attributes }: FusedNode, name: string): number | undefined {
-  const value = attributes[name]
-  return typeof value === 'number' ? value : undefined
-}
-
-const gelu = ({ b }: FusedNode, x: Value, approximate = 'none'): Value => b.emit('Gelu', [x], { approximate })
-
-const normal = (node: FusedNode): Attributes => ({ axis: -1, epsilon: numberOf(node, 'epsilon') ?? 1e-12 })
+const normal = (node: ComposedNode): Attributes => ({ axis: -1, epsilon: numberOf(node, 'epsilon') ?? 1e-12 })
 
 /** Outputs normalised, mean, 1/σ, sum: the middle two are for training and nobody reads them in inference. */
 const skipped = (normalised: Value, sum: Value): readonly (Value | undefined)[] => [
@@ -120,13 +91,13 @@ const skipped = (normalised: Value, sum: Value): readonly (Value | undefined)[] 
   sum,
 ]
 
-function halves({ b }: FusedNode, x: Value): readonly Value[] {
+function halves({ b }: ComposedNode, x: Value): readonly Value[] {
   return b.emitAll('Split', [x], { axis: x.shape.length - 1, num_outputs: 2 }, 2)
 }
 
 /** The activation behind a fused product, named by the attribute `activation`. */
 function activation(
-  { b, attributes }: FusedNode,
+  { b, attributes }: ComposedNode,
   x: Value,
   { alpha, beta }: { alpha: number | undefined; beta: number | undefined },
 ): Value {
@@ -157,7 +128,7 @@ function activation(
 }
 
 /** alpha·op(A)·op(B). `transBatchA` moves the first axis to the place before the last. */
-function fusedMatMul(node: FusedNode): readonly Value[] {
+function fusedMatMul(node: ComposedNode): readonly Value[] {
   const { b, attributes } = node
   const side = (i: number, letter: 'A' | 'B'): Value => {
     let value = required(node, i)
@@ -171,7 +142,7 @@ function fusedMatMul(node: FusedNode): readonly Value[] {
 }
 
 /** GroupNorm over channels last (`channels_last` 1, the default) with an optional SiLU behind. */
-function groupNorm(node: FusedNode): readonly Value[] {
+function groupNorm(node: ComposedNode): readonly Value[] {
   const { b, attributes } = node
   const x = required(node, 0)
   const last = intAttribute(attributes, 'channels_last', 1) !== 0
@@ -189,7 +160,7 @@ function groupNorm(node: FusedNode): readonly Value[] {
 }
 
 /** Attention(input [N,L,C], weights [C,q+k+v], bias): the three projections and the attention in one. */
-function packedAttention(node: FusedNode): readonly Value[] {
+function packedAttention(node: ComposedNode): readonly Value[] {
   const { b, attributes } = node
   refuseInputs(node, [3, 4, 6], 'a mask or a past')
   const input = required(node, 0)
@@ -204,7 +175,7 @@ function packedAttention(node: FusedNode): readonly Value[] {
  * MultiHeadAttention: query [N,L,C] with key and value [N,S,C] or [N,heads,S,D], or packed: query [N,L,heads,3,D] alone, or key
  * [N,S,heads,2,D]. The bias [q+k+v] comes before the heads are split.
  */
-function multiHeadAttention(node: FusedNode): readonly Value[] {
+function multiHeadAttention(node: ComposedNode): readonly Value[] {
   const { b } = node
   refuseInputs(node, [4, 6, 7, 8, 9], 'a padding mask or a past')
   const [query, key, value, bias] = node.inputs
@@ -233,7 +204,7 @@ function multiHeadAttention(node: FusedNode): readonly Value[] {
 }
 
 /** Heads apart, softmax(scale·q·kᵀ + attention bias)·v, heads together: [N,L,C]. Both operators have that bias as input 5. */
-function attend(node: FusedNode, q: Value, k: Value, v: Value): Value {
+function attend(node: ComposedNode, q: Value, k: Value, v: Value): Value {
   const { b, attributes } = node
   const heads = intAttribute(attributes, 'num_heads', 0)
   if (heads < 1) throw new ModelError('MODEL_INVALID', 'the attribute num_heads is missing', {})
@@ -254,7 +225,7 @@ function attend(node: FusedNode, q: Value, k: Value, v: Value): Value {
   return b.reshape(mixed, [n, length, heads * width])
 }
 
-function refuseInputs({ inputs }: FusedNode, places: readonly number[], what: string): void {
+function refuseInputs({ inputs }: ComposedNode, places: readonly number[], what: string): void {
   for (const place of places)
     if (inputs[place] !== undefined) throw refused(`attention with ${what}`, `no input ${place}`, inputs[place].name)
 }
