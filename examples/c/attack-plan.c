@@ -108,8 +108,10 @@ int main(int argc, char **argv) {
     alpha[i] = 2.0f / 255.0f;
   }
 
+  /* The logits of the clean images, which the KL loss compares with. */
   const signstep_images images = {.count = COUNT, .images = x0, .labels = labels, .targets = info.targeted ? targets : NULL,
-                                  .sample_indices = indices, .seed = 1};
+                                  .sample_indices = indices, .seed = 1,
+                                  .reference_logits = info.loss == SIGNSTEP_KL ? logits : NULL};
   const signstep_start_rule at_clean = {.kind = SIGNSTEP_START_CLEAN, .scale = 1.0f, .eps = eps};
   const signstep_start_rule random_start = {.kind = SIGNSTEP_START_UNIFORM, .scale = 1.0f, .eps = eps};
   const signstep_step_rule rule = {.rule = SIGNSTEP_RULE_LINF, .direction = info.targeted ? -1 : 1, .alpha = alpha, .eps = eps};

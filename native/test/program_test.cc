@@ -195,7 +195,8 @@ TEST("buffers and header are checked") {
   EXPECT(mentions(refusal_after([](Program& p) { p.header.patch = 3; }), "patch"));
   EXPECT(mentions(refusal_after([](Program& p) { p.header.classes = 4; }), "logits"));
   EXPECT(mentions(refusal_after([](Program& p) { p.header.input = 15; }), "input: expected a buffer below 15"));
-  EXPECT(mentions(refusal_after([](Program& p) { p.header.loss = static_cast<Loss>(3); }), "loss"));
+  EXPECT(mentions(refusal_after([](Program& p) { p.header.loss = static_cast<Loss>(4); }), "loss"));
+  EXPECT(mentions(refusal_after([](Program& p) { p.header.loss = Loss::kl, p.header.targeted = 1; }), "KL has no targeted form"));
   EXPECT(mentions(refusal_after([](Program& p) { p.header.width = 0; }), "width"));
 }
 

@@ -1,4 +1,4 @@
-import { lossNames } from '../autodiff/index.js'
+import { checkLoss } from '../autodiff/index.js'
 import { checkChoice, checkWhole, OptionError, refuseUnknownOptions } from '../errors/index.js'
 import type { AttackDefinition } from './definition.js'
 import { parseMagnitude, parseRadius } from './magnitude.js'
@@ -40,7 +40,8 @@ export function checkOptions(options: AttackOptions | undefined, definition: Att
   checkWhole(options.steps, 1, 'steps')
   checkWhole(options.restarts, 1, 'restarts')
   checkWhole(options.seed, 0, 'seed')
-  checkChoice(options.loss, lossNames, 'loss')
+  checkLoss(options.loss, options.target !== undefined)
+  checkSlope(options, definition)
   checkChoice(options.iterate, ['last', 'best'], 'iterate')
   checkChoice(options.start, ['ball', 'sphere'], 'start')
   if (!(options.target instanceof Int32Array) && typeof options.target !== 'number')
@@ -57,6 +58,17 @@ function checkNorm({ norm }: AttackOptions, definition: AttackDefinition): void 
     expected: definition.norm,
     found: norm,
     cure: definition.norm === 'linf' ? 'Use pgd for L2.' : undefined,
+  })
+}
+
+/** At the clean image KL is zero and flat: what a first step there would follow is the sign of rounding. */
+function checkSlope(options: AttackOptions, definition: AttackDefinition): void {
+  if (options.loss !== 'kl' || definition.random(options)) return
+  throw new OptionError('OPTION_INVALID', 'has no slope at the clean image, where this attack starts', {
+    subject: 'loss',
+    expected: `cross-entropy, margin or dlr for ${definition.name} from a clean start`,
+    found: 'kl',
+    cure: 'Use an attack with a random start: pgd, rs-fgsm or n-fgsm.',
   })
 }
 

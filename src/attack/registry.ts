@@ -1,3 +1,4 @@
+import type { LossName } from '../autodiff/index.js'
 import { nearest, OptionError } from '../errors/index.js'
 import type { Model } from '../model/index.js'
 import { checkOptions } from './check-options.js'
@@ -36,6 +37,7 @@ export interface AttackSpec {
   readonly eps: number
   readonly steps: number
   readonly restarts: number
+  readonly loss: LossName
   run(
     model: Model,
     images: Float32Array,
@@ -84,6 +86,7 @@ export function parseAttack(name: string, options: AttackSpecOptions): AttackSpe
     eps,
     steps: definition.defaultSteps === undefined ? 1 : (whole.steps ?? definition.defaultSteps),
     restarts: definition.random(whole) ? (whole.restarts ?? 1) : 1,
+    loss: whole.loss ?? 'cross-entropy',
     run: (model, images, labels, rest = {}) => runAttack(chosen, model, images, labels, { ...whole, ...rest }),
   }
 }

@@ -9,6 +9,7 @@ import {
 import { DataError, throwIfAborted } from '../errors/index.js'
 import type { Model } from '../model/index.js'
 import { loadNative } from '../native/index.js'
+import { takeRows } from '../tensor/index.js'
 import { checkOptions } from './check-options.js'
 import type { AttackDefinition } from './definition.js'
 import { parseMagnitude, parseRadius } from './magnitude.js'
@@ -151,6 +152,8 @@ class BatchAttack {
   private readonly result: Writable<AttackResult>
   private readonly per: number
   private targets: Int32Array | undefined
+  /** Logits of the clean images [n, classes], for KL. */
+  private referenceLogits: Float32Array | undefined
   /** Whether each sample of the batch has a result yet. */
   private readonly settled: Uint8Array
 
@@ -187,6 +190,8 @@ class BatchAttack {
       const given = target instanceof Int32Array ? target.slice(rows.from, rows.to) : target
       this.targets = chooseTargets(given, clean, rows.labels, this.model.classes, seed, sampleIndices)
     }
+    if (this.program.loss === 'kl')
+      this.referenceLogits = await this.program.forward(rows.images.slice(), rows.labels.length, signal)
     for (let restart = 0; restart < plan.restarts; restart++) {
       throwIfAborted(signal, 'the attack')
       // With early stop a later restart only sees the samples that no earlier one has fooled.
@@ -215,9 +220,10 @@ class BatchAttack {
     let active = initial
     const pick = (vector: Int32Array): Int32Array => Int32Array.from(active, (i) => vector[i])
     const state = await program.begin({
-      images: this.take(rows.images, active),
+      images: takeRows(rows.images, active, this.per),
       labels: pick(rows.labels),
       targets: this.targets && pick(this.targets),
+      referenceLogits: this.referencesOf(active),
       sampleIndices: pick(sampleIndices),
       seed,
     })
@@ -272,10 +278,14 @@ class BatchAttack {
     const { classes, loss } = program
     const fooled = Int32Array.from(rows.labels.keys()).filter((i) => result.success[rows.from + i] === 1)
     if (fooled.length === 0) return
-    const images = this.take(result.images.subarray(rows.from * this.per, rows.to * this.per), fooled)
+    const images = takeRows(result.images.subarray(rows.from * this.per, rows.to * this.per), fooled, this.per)
     const logits = await program.forward(images, fooled.length, this.options.signal)
     const of = (vector: Int32Array): Int32Array => Int32Array.from(fooled, (i) => vector[i])
-    const losses = lossOfLogits(loss, logits, classes, of(rows.labels), this.targets && of(this.targets))
+    const losses = lossOfLogits(loss, logits, classes, {
+      labels: of(rows.labels),
+      targets: this.targets && of(this.targets),
+      referenceLogits: this.referencesOf(fooled),
+    })
     for (const [k, prediction] of predictionsOf(logits, classes).entries()) {
       const at = rows.from + fooled[k]
       result.predictions[at] = prediction
@@ -345,9 +355,7 @@ class BatchAttack {
     return Float32Array.from(active, (i) => vector[this.rows.from + i])
   }
 
-  private take(images: Float32Array, active: Int32Array): Float32Array {
-    const out = new Float32Array(active.length * this.per)
-    for (const [k, i] of active.entries()) out.set(images.subarray(i * this.per, (i + 1) * this.per), k * this.per)
-    return out
+  private referencesOf(samples: Int32Array): Float32Array | undefined {
+    return this.referenceLogits && takeRows(this.referenceLogits, samples, this.model.classes)
   }
 }

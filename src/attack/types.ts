@@ -20,6 +20,7 @@ export interface AttackOptions {
   /** Where a random L2 start is drawn. Default `ball`. */
   readonly start?: 'ball' | 'sphere'
   readonly norm?: Norm
+  /** What is climbed. Default `cross-entropy`. `kl` compares with the model's logits of the clean images (one forward pass more) and needs a random start. */
   readonly loss?: LossName
   readonly target?: Target
   /** Which iterate is returned: the last one, or the one of the highest loss. */

@@ -2,8 +2,8 @@ import { ModelError } from '../errors/index.js'
 import { type Dim, Graph, GraphBuilder, type Value } from '../graph/index.js'
 import { differentiate } from './differentiate.js'
 import { inline } from './inline.js'
-import type { LossName } from './loss-name.js'
-import { lossOf } from './losses.js'
+import { checkLoss, type LossName } from './loss-name.js'
+import { klDivergence, lossOf } from './losses.js'
 import { type Preprocess, preprocessed } from './preprocess.js'
 
 export interface JointOptions {
@@ -19,15 +19,14 @@ export interface JointOptions {
 
 /**
  * Forward, loss and backward in one graph. Inputs `images` [N,C,H,W] in [0,1], `labels` int64 [N], and `targets` int64 [N] for a
- * targeted loss. Outputs `logits` [N,K], `loss` [N], `input_gradient` [N,C,H,W] = d loss_i/d image_i (samples are independent in eval
+ * targeted loss; for KL, which knows no label, `images` and `reference_logits` [N,K]. Outputs `logits` [N,K], `loss` [N], `input_gradient` [N,C,H,W] = d loss_i/d image_i (samples are independent in eval
  * mode, so one backward of the sum serves all), and `grad:<parameter>` of the mean loss.
  */
 export function jointGraph(model: Graph, options: JointOptions): Graph {
+  checkLoss(options.loss, options.targeted)
   const { b, images, logits } = forward(model, options.preprocess)
   const batch = logits.shape[0]
-  const labels = b.input('labels', 'int64', [batch])
-  const targets = options.targeted ? b.input('targets', 'int64', [batch]) : undefined
-  const loss = b.within('loss', () => lossOf(b, options.loss, logits, labels, targets))
+  const loss = lossIn(b, logits, options)
   const parameters = options.parameters === undefined ? [] : parametersOf(b.graph, options.parameters)
   const wrt = options.inputGradient === false ? parameters : [images, ...parameters]
   const gradients = differentiate(b, new Map([[loss, ones(b, batch)]]), wrt)
@@ -47,6 +46,18 @@ export function jointGraph(model: Graph, options: JointOptions): Graph {
   }
   nameOutputs(b, outputs)
   return b.graph
+}
+
+/** The loss [N], and the graph inputs that it needs beside the logits. */
+function lossIn(b: GraphBuilder, logits: Value, { loss, targeted }: JointOptions): Value {
+  if (loss === 'kl') {
+    const reference = b.input('reference_logits', 'float32', logits.shape)
+    return b.within('loss', () => klDivergence(b, logits, reference))
+  }
+  const [batch] = logits.shape
+  const labels = b.input('labels', 'int64', [batch])
+  const targets = targeted ? b.input('targets', 'int64', [batch]) : undefined
+  return b.within('loss', () => lossOf(b, loss, logits, labels, targets))
 }
 
 /** Images [N,C,H,W] in [0,1] → `logits`. */

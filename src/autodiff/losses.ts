@@ -1,7 +1,7 @@
 import { ModelError } from '../errors/index.js'
 import type { GraphBuilder, Value } from '../graph/index.js'
 import { int64Tensor } from '../tensor/index.js'
-import type { LossName } from './loss-name.js'
+import type { LabelLossName } from './loss-name.js'
 
 /** Stands for −∞ where a class is left out of a maximum: finite, so that no 0·∞ can arise. */
 const EXCLUDED = -3e38
@@ -12,7 +12,7 @@ const DLR_EPSILON = 1e-12
  * Appends the loss [N] of logits [N,K] for class numbers `labels` [N] (int64). Untargeted losses are to be maximised. With `targets`
  * [N] the targeted form, to be minimised: cross-entropy and margin of the target, DLR (z_y − z_t)/(z₍₁₎ − (z₍₃₎+z₍₄₎)/2) (eq. 7).
  */
-export function lossOf(b: GraphBuilder, name: LossName, logits: Value, labels: Value, targets?: Value): Value {
+export function lossOf(b: GraphBuilder, name: LabelLossName, logits: Value, labels: Value, targets?: Value): Value {
   const classes = logits.shape[1] as number
   const goal = targets ?? labels
   switch (name) {
@@ -37,6 +37,13 @@ export function lossOf(b: GraphBuilder, name: LossName, logits: Value, labels: V
       return b.div(difference, b.add(b.sub(first, b.mul(b.add(third, fourth), 0.5)), DLR_EPSILON))
     }
   }
+}
+
+/** Appends KL(p ‖ q) [N] = Σ p·(log p − log q), p the softmax of `reference` [N,K] and q that of `logits` [N,K]. */
+export function klDivergence(b: GraphBuilder, logits: Value, reference: Value): Value {
+  const logSoftmax = (z: Value): Value => b.emit('LogSoftmax', [z], { axis: -1 })
+  const logP = logSoftmax(reference)
+  return b.reduceSum(b.mul(b.emit('Exp', [logP]), b.sub(logP, logSoftmax(logits))), [1], false)
 }
 
 function needClasses(loss: string, found: number, least: number): void {

@@ -24,7 +24,7 @@ export interface Backend {
 export interface ProgramGraphs {
   /** images → logits */
   readonly forward: Graph
-  /** images, labels[, targets] → logits, loss [N], input_gradient */
+  /** images, labels[, targets] (images, reference_logits for KL) → logits, loss [N], input_gradient */
   readonly gradient: Graph
 }
 
@@ -57,6 +57,8 @@ export interface AttackBatch {
   readonly labels: Int32Array
   /** Target classes of a targeted loss. */
   readonly targets?: Int32Array
+  /** [n, classes] of the KL loss, which compares with them. */
+  readonly referenceLogits?: Float32Array
   readonly sampleIndices: Int32Array
   readonly seed: number
 }

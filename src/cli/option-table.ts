@@ -1,3 +1,4 @@
+import { lossNames } from '../autodiff/index.js'
 import { OptionError } from '../errors/index.js'
 
 /**
@@ -18,7 +19,6 @@ export type CommandName = 'attack' | 'evaluate' | 'gradient' | 'compile' | 'insp
 
 const runs = ['attack', 'evaluate'] as const
 const models = ['attack', 'evaluate', 'gradient', 'compile'] as const
-const losses = ['cross-entropy', 'margin', 'dlr'] as const
 
 export const optionTable: readonly OptionEntry[] = [
   {
@@ -67,9 +67,9 @@ export const optionTable: readonly OptionEntry[] = [
   { flags: '--start <where>', help: 'where a random L2 start lies', commands: runs, choices: ['ball', 'sphere'] },
   {
     flags: '--loss <name>',
-    help: 'what the attack climbs',
+    help: 'what the attack climbs; kl: divergence from the clean logits, from a random start',
     commands: models,
-    choices: losses,
+    choices: lossNames,
     default: 'cross-entropy',
   },
   {

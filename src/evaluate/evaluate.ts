@@ -168,7 +168,7 @@ function checkOptions(options: EvaluateOptions): void {
 }
 
 /** Passes through the model that one sample costs: a gradient counts as three forwards. */
-const passes = (spec: AttackSpec): number => 1 + 3 * spec.steps * spec.restarts
+const passes = ({ steps, restarts, loss }: AttackSpec): number => 1 + 3 * steps * restarts + (loss === 'kl' ? 1 : 0)
 const progressOf = (step: AttackProgress): number =>
   (step.restart * step.steps + step.step) / (step.restarts * step.steps)
 

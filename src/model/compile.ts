@@ -1,7 +1,7 @@
 import { basename } from 'node:path'
-import { forwardGraph, type LossName, lossNames } from '../autodiff/index.js'
+import { checkLoss, forwardGraph, type LossName } from '../autodiff/index.js'
 import { compileProgram, writePlan } from '../backend/index.js'
-import { checkChoice, refuseUnknownOptions } from '../errors/index.js'
+import { refuseUnknownOptions } from '../errors/index.js'
 import { canonicalise } from '../graph/index.js'
 import { writeWhole } from '../onnx/index.js'
 import { hashOf } from './hash-of.js'
@@ -34,8 +34,8 @@ export interface PlanFileSummary {
  */
 export async function compile(path: string, output: string, options: PlanFileOptions = {}): Promise<PlanFileSummary> {
   refuseUnknownOptions(options, OPTIONS, 'compile')
-  checkChoice(options.loss, lossNames, 'loss')
   const { loss = 'cross-entropy', targeted = false } = options
+  checkLoss(loss, targeted)
   const { imported } = await readGraph(path, options)
   const preprocess = resolvePreprocess(options, imported.graph.inputs[0].shape[1] as number)
   const forward = forwardGraph(canonicalise(imported.graph, { keepParameters: false }), preprocess)

@@ -1,6 +1,6 @@
-import { jointGraph, type LossName, lossNames } from '../autodiff/index.js'
+import { checkLoss, jointGraph, type LossName } from '../autodiff/index.js'
 import { forRuntime } from '../backend/index.js'
-import { checkChoice, ModelError, OptionError, refuseUnknownOptions } from '../errors/index.js'
+import { ModelError, OptionError, refuseUnknownOptions } from '../errors/index.js'
 import { canonicalise, exportModel } from '../graph/index.js'
 import { writeModel } from '../onnx/index.js'
 import { type PreprocessOptions, preprocessOptions, resolvePreprocess } from './preprocess.js'
@@ -24,16 +24,16 @@ export interface GradientSummary {
 
 /**
  * Writes loss and gradients of a model as an ordinary ONNX file of standard operators, preprocessing inside. Inputs `images` [N,C,H,W] in
- * [0,1], `labels` int64 [N] (`targets` too for a targeted loss); outputs `logits`, `loss` [N], `input_gradient` [N,C,H,W] (of each sample's own
+ * [0,1], `labels` int64 [N] (`targets` too for a targeted loss; for KL `reference_logits` [N,classes] instead of both); outputs `logits`, `loss` [N], `input_gradient` [N,C,H,W] (of each sample's own
  * loss) and `grad:<initialiser>` of the mean loss. N stays free.
  *
  * @throws ModelError where the model cannot be read or differentiated, OptionError
  */
 export async function gradient(path: string, output: string, options: GradientOptions = {}): Promise<GradientSummary> {
   refuseUnknownOptions(options, OPTIONS, 'gradient')
-  checkChoice(options.loss, lossNames, 'loss')
-  const { imported } = await readGraph(path, options)
   const { loss = 'cross-entropy', targeted = false, parameters } = options
+  checkLoss(loss, targeted)
+  const { imported } = await readGraph(path, options)
   const preprocess = resolvePreprocess(options, imported.graph.inputs[0].shape[1] as number)
   const canonical = canonicalise(imported.graph, { keepParameters: parameters !== undefined })
   const joint = jointGraph(canonical, { preprocess, loss, targeted, parameters })
@@ -44,7 +44,7 @@ export async function gradient(path: string, output: string, options: GradientOp
       found: String(parameters),
       cure: '`signstep inspect --json` shows what the model holds.',
     })
-  const stray = joint.inputs.find(({ name }) => !['images', 'labels', 'targets'].includes(name))
+  const stray = joint.inputs.find(({ name }) => !['images', 'labels', 'targets', 'reference_logits'].includes(name))
   if (stray !== undefined)
     throw new ModelError('MODEL_UNSUPPORTED', 'the model has a second input', { subject: path, found: stray.name })
   await writeModel(output, exportModel(forRuntime(joint)))

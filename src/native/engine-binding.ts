@@ -66,6 +66,8 @@ export interface NativeProgram {
     targets: Int32Array | undefined,
     sampleIndices: Int32Array,
     seed: bigint,
+    /** [n, classes], where the program's loss is KL. */
+    referenceLogits?: Float32Array,
   ): Promise<NativeAttack>
   /** Frees it and the attacks on it, after the work under way. */
   dispose(): Promise<void>

@@ -102,6 +102,28 @@ describe('on a linear model, where every gradient is known', () => {
     }
   })
 
+  it('PGD on KL goes where it is led by its start, and reports the divergence from the clean logits', async () => {
+    const softmax = (logits: Float32Array, i: number): number[] => {
+      const [a, b] = [Math.exp(logits[2 * i]), Math.exp(logits[2 * i + 1])]
+      return [a / (a + b), b / (a + b)]
+    }
+    const inner = images.map((v) => 0.3 + 0.4 * v)
+    const clean = await model.logits(inner)
+    for (const options of [{}, { earlyStop: true, restarts: 2 }, { iterate: 'best' }] as const) {
+      const found = await pgd(model, inner, labels, { eps, alpha: 0.05, steps: 10, seed: 2, loss: 'kl', ...options })
+      const logits = await model.logits(found.images)
+      for (let i = 0; i < 4; i++) {
+        const [p, q] = [softmax(clean, i), softmax(logits, i)]
+        expect(found.loss[i]).toBeCloseTo(p[0] * Math.log(p[0] / q[0]) + p[1] * Math.log(p[1] / q[1]), 5)
+        // Away from the clean logit on the side where it started: all pixels in one of the two corners.
+        if (options.earlyStop !== undefined) continue
+        const side = Math.sign(found.images[i * 6] - inner[i * 6])
+        for (const k of [0, 1, 3, 4, 5])
+          expect(found.images[i * 6 + k] - inner[i * 6 + k]).toBeCloseTo(side * eps * Math.sign(w[k]), 6)
+      }
+    }
+  })
+
   it('counts gradients: one per sample, step and restart', async () => {
     expect((await pgd(model, images, labels, { eps, steps: 3, restarts: 2 })).gradientCalls).toBe(4 * 3 * 2)
     expect((await fgsm(model, images, labels, { eps })).gradientCalls).toBe(4)
@@ -169,6 +191,12 @@ describe('bad input', () => {
   it.each([
     ['a missing ε', {}, /eps: is missing/],
     ['a loss that does not exist', { eps, loss: 'drl' }, /Did you mean dlr/],
+    ['KL towards a target', { eps, loss: 'kl', target: 1 }, /loss: has no targeted form/],
+    [
+      'KL from the clean image',
+      { eps, loss: 'kl', randomStart: false },
+      /loss: has no slope at the clean image.*rs-fgsm/,
+    ],
     ['a target that is no rule', { eps, target: 'secnd' }, /Did you mean second/],
     ['an iterate that does not exist', { eps, iterate: 'bset' }, /Did you mean best/],
     ['a norm that does not exist', { eps, norm: 'l1' }, /linf, l2/],
@@ -180,6 +208,11 @@ describe('bad input', () => {
     const call = pgd(model, images, labels, options as never)
     await refused(call, 'OPTION_INVALID')
     await expect(call).rejects.toThrow(words)
+  })
+  it('KL in an attack that always starts at the clean image', () => {
+    expect(() => parseAttack('fgsm', { eps, loss: 'kl' })).toThrow(/no slope/)
+    expect(() => parseAttack('mi-fgsm-5', { eps, loss: 'kl' })).toThrow(/no slope/)
+    expect(parseAttack('rs-fgsm', { eps, loss: 'kl' }).loss).toBe('kl')
   })
   it('a target that is no class', () => refused(fgsm(model, images, labels, { eps, target: 5 }), 'DATA_CLASSES'))
   it('DLR on two classes', () => refused(fgsm(model, images, labels, { eps, loss: 'dlr' }), 'DATA_CLASSES'))

@@ -120,6 +120,31 @@ it('has the gradient towards the target for a targeted loss', () => {
   expect(found.input_gradient.data).toEqual(direct.input_gradient.data)
 })
 
+it('compares with reference logits for KL, which knows no label and no target', () => {
+  const joint = jointGraph(modelOf(tinyTransformer), { ...options, loss: 'kl' })
+  expect(joint.inputs.map(({ name, shape }) => `${name}${showShape(shape)}`)).toEqual([
+    'images[N,1,4,4]',
+    'reference_logits[N,3]',
+  ])
+  const feeds = feedsFor(2)
+  feeds.set('reference_logits', randomArray(randomNumbers(5), [2, 3], -1, 1))
+  const { input_gradient: gradient } = outputsOf(joint, feeds)
+  const images = feeds.get('images') as NdArray
+  for (const at of [0, 9, 20, 31]) {
+    const before = images.data[at]
+    const lossAt = (value: number): number => {
+      images.data[at] = value
+      const found = outputsOf(joint, feeds).loss.data[Math.floor(at / 16)]
+      images.data[at] = before
+      return found
+    }
+    expect(gradient.data[at]).toBeCloseTo((lossAt(before + 1e-5) - lossAt(before - 1e-5)) / 2e-5, 6)
+  }
+  expect(() => jointGraph(modelOf(tinyResidual), { ...options, loss: 'kl', targeted: true })).toThrow(
+    /kl.*targeted|targeted.*kl/,
+  )
+})
+
 it('puts scale, channel order, mean and standard deviation before the model and their factor into the gradient', () => {
   const b = new GraphBuilder(new Graph('model'))
   const x = b.input('x', 'float32', [N, 3, 4, 4])

@@ -230,6 +230,16 @@ describe('gradient', () => {
     ])
   })
 
+  it('has reference logits in place of labels for KL', async () => {
+    const path = join(scratch(), 'kl.onnx')
+    const { inputs } = await gradient(demo('vit.onnx'), path, { loss: 'kl' })
+    expect(inputs).toEqual(['images', 'reference_logits'])
+    await expect(gradient(demo('vit.onnx'), path, { loss: 'kl', targeted: true })).rejects.toMatchObject({
+      code: 'OPTION_INVALID',
+      message: expect.stringMatching(/no targeted form/),
+    })
+  })
+
   it('refuses options and losses that do not exist, with the nearest', async () => {
     const write = (options: object) => gradient(demo('vit.onnx'), join(scratch(), 'g.onnx'), options)
     await expect(write({ losss: 'dlr' })).rejects.toThrow(/Did you mean loss/)

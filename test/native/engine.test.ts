@@ -112,6 +112,24 @@ describe('a program', () => {
     const targeted = await load('classes 3 image 1 2 2 batch 8 targeted')
     expect(() => targeted.beginAttack(ramp(1), one, undefined, one, 0n)).toThrow(/targets: expected an Int32Array/)
     await targeted.dispose()
+    const kl = await load('classes 3 image 1 2 2 batch 8 kl')
+    expect(() => kl.beginAttack(ramp(1), one, undefined, one, 0n)).toThrow(/referenceLogits: expected a Float32Array/)
+    expect(() => kl.beginAttack(ramp(1), one, undefined, one, 0n, filled(2, 1))).toThrow(
+      /referenceLogits: expected 3 el/,
+    )
+    await kl.dispose()
+  })
+
+  test('hands reference logits to the device, for KL alone', async () => {
+    const kl = await load('classes 3 image 1 2 2 batch 8 kl')
+    const attack = await kl.beginAttack(ramp(1), Int32Array.of(1), undefined, Int32Array.of(0), 0n, filled(3, 7))
+    expect([...(await attack.images())]).toEqual([7, 7, 7, 3 / 64])
+    await kl.dispose()
+    const other = await load()
+    expect(() => other.beginAttack(ramp(1), Int32Array.of(1), undefined, Int32Array.of(0), 0n, filled(3, 7))).toThrow(
+      /referenceLogits: expected undefined/,
+    )
+    await other.dispose()
   })
 
   test('is gone after dispose, with its attacks', async () => {

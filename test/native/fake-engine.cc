@@ -62,6 +62,7 @@ signstep_status program_load(const signstep_load* load, signstep_program** progr
     else if (word == "image") words >> made->info.channels >> made->info.height >> made->info.width;
     else if (word == "batch") words >> most;
     else if (word == "targeted") made->info.targeted = 1;
+    else if (word == "kl") made->info.loss = SIGNSTEP_KL;
     else if (word == "milliseconds") words >> made->milliseconds;
     else return fail(SIGNSTEP_INVALID, "plan: expected words, found '" + word + "'");
   }
@@ -113,6 +114,8 @@ signstep_status attack_begin(signstep_program* program, const signstep_images* i
   made->x0.assign(images->images, images->images + all);
   made->x = made->x0;
   made->labels.assign(images->labels, images->labels + images->count);
+  // Told back as the start: what the device was given.
+  if (images->reference_logits != nullptr) std::copy_n(images->reference_logits, std::min(all, images->count * std::size_t{program->info.classes}), made->x.begin());
   ++program->attacks;
   allocated += 10;
   *attack = made.release();

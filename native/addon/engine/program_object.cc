@@ -53,10 +53,10 @@ Napi::Value ProgramObject::Forward(const Napi::CallbackInfo& info) {
   return classes_.jobs.Submit(info.Env(), *state_->thread, std::move(work), {info[0]}, [logits](Napi::Env) { return logits.Value(); });
 }
 
-// beginAttack(images, labels, targets | undefined, sampleIndices, seed)
+// beginAttack(images, labels, targets | undefined, sampleIndices, seed, referenceLogits | undefined)
 Napi::Value ProgramObject::BeginAttack(const Napi::CallbackInfo& info) {
   struct Batch {
-    std::vector<float> images;
+    std::vector<float> images, reference;
     std::vector<std::int32_t> labels, targets, indices;
     std::uint64_t seed;
   };
@@ -67,6 +67,10 @@ Napi::Value ProgramObject::BeginAttack(const Napi::CallbackInfo& info) {
   if (targeted != (state_->info.targeted != 0))
     throw Napi::TypeError::New(env, state_->info.targeted != 0 ? "targets: expected an Int32Array, for a targeted loss; found undefined"
                                                                : "targets: expected undefined, the loss is not targeted; found an array");
+  const bool compares = !info[5].IsUndefined();
+  if (compares != (state_->info.loss == SIGNSTEP_KL))
+    throw Napi::TypeError::New(env, compares ? "referenceLogits: expected undefined, the loss is not KL; found an array"
+                                             : "referenceLogits: expected a Float32Array, for the KL loss; found undefined");
   if (labels.empty() || labels.size() > state_->info.batch)
     throw Napi::TypeError::New(env, "labels: expected 1 to " + std::to_string(state_->info.batch) + ", found " + std::to_string(labels.size()));
   ExpectLength(env, "images", images.size(), labels.size() * state_->pixels(), "labels times pixels");
@@ -80,6 +84,11 @@ Napi::Value ProgramObject::BeginAttack(const Napi::CallbackInfo& info) {
     ExpectLength(env, "targets", targets.size(), labels.size(), "labels");
     batch->targets.assign(targets.begin(), targets.end());
   }
+  if (compares) {
+    const auto reference = Floats(info[5], "referenceLogits");
+    ExpectLength(env, "referenceLogits", reference.size(), labels.size() * state_->info.classes, "labels times classes");
+    batch->reference.assign(reference.begin(), reference.end());
+  }
   const auto attack = std::make_shared<AttackState>(state_, static_cast<std::uint32_t>(labels.size()));
   EngineWork work{.take = [images, batch] { batch->images.assign(images.begin(), images.end()); },
                   .work = [attack, batch](const std::int32_t*) {
@@ -89,7 +98,8 @@ Napi::Value ProgramObject::BeginAttack(const Napi::CallbackInfo& info) {
                                                    .labels = batch->labels.data(),
                                                    .targets = batch->targets.empty() ? nullptr : batch->targets.data(),
                                                    .sample_indices = batch->indices.data(),
-                                                   .seed = batch->seed};
+                                                   .seed = batch->seed,
+                                                   .reference_logits = batch->reference.empty() ? nullptr : batch->reference.data()};
                     const Outcome outcome = Outcome::Of(on.engine, on.engine.attack_begin(on.program, &under, &attack->attack));
                     if (outcome.status == SIGNSTEP_OK) on.attacks.insert(attack->attack);
                     return outcome;

@@ -93,8 +93,9 @@ Header read_header(const std::uint8_t* bytes) {
   header.classes = fields.next<std::uint32_t>();
   header.layout = choice<ImageLayout>(fields.next<std::uint32_t>(), 2, "image layout");
   header.patch = fields.next<std::uint32_t>();
-  header.loss = choice<Loss>(fields.next<std::uint32_t>(), 3, "loss");
+  header.loss = choice<Loss>(fields.next<std::uint32_t>(), 4, "loss");
   header.targeted = choice<std::uint32_t>(fields.next<std::uint32_t>(), 2, "targeted");
+  if (header.loss == Loss::kl && header.targeted != 0) refuse("targeted", "0: KL has no targeted form", "1");
   header.input = fields.next<std::int32_t>();
   header.logits = fields.next<std::int32_t>();
   header.image_gradient = fields.next<std::int32_t>();

@@ -88,7 +88,7 @@ inline constexpr std::int32_t kNone = -1;
  *  scatter_add         buffers: out, in, indices   ints: the same: out[o,j,:] = sum over i with index[i] = j of in[o,i,:]
  *  fill                buffers: out                ints: elements      floats: value
  *  loss                buffers: logits (float32), dlogits            ints: classes, loss, targeted
- *                      (labels, targets, the loss and the predictions are the attack's own)
+ *                      (labels, targets, reference logits, the loss and the predictions are the attack's own)
  *  convolution         buffers: a [images, height, width, channels], b (constant [n, taps_y, taps_x, channels] as stored), out, bias, scale,
  *                      residual, aux: as those of gemm
  *                      ints: images, n, epilogue, live, then the window: height, width, channels, rows_y, rows_x, stride_y, stride_x, first_y,
@@ -113,7 +113,7 @@ enum class ImageLayout : std::uint32_t {
   patches = 1,  // [B, H/p * W/p, C * p * p]: patch by patch, channel, row, column within it
 };
 
-enum class Loss : std::uint32_t { cross_entropy = 0, margin = 1, dlr = 2 };
+enum class Loss : std::uint32_t { cross_entropy = 0, margin = 1, dlr = 2, kl = 3 };
 
 struct Header {
   std::uint32_t channels, height, width, classes;

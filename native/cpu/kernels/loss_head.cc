@@ -13,6 +13,25 @@ using program::Loss;
 
 constexpr double kDlrEpsilon = 1e-12;  // Croce & Hein 2020
 
+// Probabilities of logits, as what the others amount to where the highest counts 1.
+struct Softmax {
+  const float* logits;
+  std::int32_t highest = 0;
+  double rest = 0;
+
+  Softmax(const float* of, std::int32_t classes) : logits(of) {
+    for (std::int32_t i = 0; i < classes; ++i)
+      if (logits[i] > logits[highest]) highest = i;
+    // NaN where the highest is infinite, as log-sum-exp is.
+    rest = above(highest);
+    for (std::int32_t i = 0; i < classes; ++i)
+      if (i != highest) rest += std::exp(above(i));
+  }
+  double above(std::int32_t i) const { return static_cast<double>(logits[i]) - static_cast<double>(logits[highest]); }
+  double operator[](std::int32_t i) const { return std::exp(above(i)) / (1 + rest); }
+  double logarithm(std::int32_t i) const { return above(i) - std::log1p(rest); }
+};
+
 struct Head {
   const LossHead& args;
   const float* logits;
@@ -45,6 +64,20 @@ struct Head {
     for (std::int32_t i = 0; i < classes; ++i)
       gradient[static_cast<std::size_t>(i)] = i == goal() ? -1.0 : z(i) == others ? 1.0 / equal : 0.0;
     return others - z(goal());
+  }
+
+  // KL(p || q), p of the reference: the sum of p (e^t - 1 - t) with t = log q - log p, of which no term is negative.
+  double kl(const float* reference) {
+    const Softmax p(reference, classes), q(logits, classes);
+    double value = 0;
+    for (std::int32_t i = 0; i < classes; ++i) {
+      const double t = q.logarithm(i) - p.logarithm(i);
+      value += p[i] == 0 ? q[i] : std::abs(t) < 0.5 ? p[i] * (std::expm1(t) - t) : q[i] - p[i] * (1 + t);
+      // Where both are above one half, what they lack of 1 has more digits than they have.
+      const bool near_one = i == p.highest && i == q.highest && p.rest < 1 && q.rest < 1;
+      gradient[static_cast<std::size_t>(i)] = near_one ? p.rest / (1 + p.rest) - q.rest / (1 + q.rest) : q[i] - p[i];
+    }
+    return value;
   }
 
   // (highest other - z_y) / (z(1) - z(3)), targeted (z_y - z_t) / (z(1) - (z(3) + z(4)) / 2).
@@ -103,6 +136,7 @@ void run_image(const LossHead& args, std::int64_t image) {
       case Loss::cross_entropy: value = head.cross_entropy(highest); break;
       case Loss::margin: value = head.margin(); break;
       case Loss::dlr: value = head.dlr(); break;
+      case Loss::kl: value = head.kl(args.reference + image * classes); break;
     }
   }
   if (args.value != nullptr) args.value[image] = static_cast<float>(value);
@@ -116,11 +150,13 @@ void run_image(const LossHead& args, std::int64_t image) {
 }  // namespace
 
 void loss_head(const LossHead& args, rt::Stream stream) {
-  const std::int32_t least = args.loss == Loss::cross_entropy ? 1 : args.loss == Loss::margin ? 2 : args.targeted ? 4 : 3;
+  const std::int32_t least = args.loss == Loss::margin ? 2 : args.loss == Loss::dlr ? (args.targeted ? 4 : 3) : 1;
   if (args.classes < least) refuse("loss_head", "the loss needs more classes");
   if (args.images < 0 || args.logits == nullptr) refuse("loss_head", "logits are needed");
   if (args.targeted && args.targets == nullptr) refuse("loss_head", "targets are needed");
   if ((!args.targeted || args.loss == Loss::dlr) && args.labels == nullptr) refuse("loss_head", "labels are needed");
+  if (args.loss == Loss::kl && args.targeted) refuse("loss_head", "KL has no targeted form");
+  if (args.loss == Loss::kl && args.reference == nullptr) refuse("loss_head", "reference logits are needed");
   cpu::submit(stream, [args] {
     const std::int32_t images = args.live == nullptr ? args.images : std::min(*args.live, args.images);
     if (images > 0) cpu::parallel(static_cast<std::size_t>(images), [&](std::size_t image) { run_image(args, static_cast<std::int64_t>(image)); });

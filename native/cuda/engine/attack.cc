@@ -30,6 +30,8 @@ void check_batch(const LoadedProgram& program, const signstep_images& batch) {
   if (batch.images == nullptr || batch.labels == nullptr || batch.sample_indices == nullptr) refuse("images, labels and sample_indices are needed");
   if ((header.targeted != 0) != (batch.targets != nullptr))
     refuse(header.targeted != 0 ? "targets: the program's loss is targeted" : "targets: the program's loss is not targeted");
+  if ((header.loss == program::Loss::kl) != (batch.reference_logits != nullptr))
+    refuse(header.loss == program::Loss::kl ? "reference_logits: the program's loss is KL" : "reference_logits: the program's loss is not KL");
   const auto classes = static_cast<std::int32_t>(header.classes);
   for (std::uint32_t i = 0; i < batch.count; ++i) {
     const auto check = [&](const char* what, std::int32_t value) {
@@ -92,6 +94,7 @@ Attack::Attack(LoadedProgram& program, const signstep_images& batch) : program_(
     send(own.labels.data(), batch.labels, floats(count_));
     if (targeted_) send(own.targets.data(), batch.targets, floats(count_));
     send(own.sample_indices.data(), batch.sample_indices, floats(count_));
+    if (batch.reference_logits != nullptr) send(own.reference.data(), batch.reference_logits, floats(count_ * program.header().classes));
     const auto live = static_cast<std::int32_t>(count_);
     rt::upload(own.live.data(), &live, sizeof live, stream);
     rt::upload(own.seed.data(), &batch.seed, sizeof batch.seed, stream);
@@ -180,6 +183,7 @@ void Attack::run_gradient(std::uint32_t slot, const volatile std::int32_t* cance
   Pass pass = program_.gradient().pass(own.live.data());
   pass.loss.labels = own.labels.data();
   pass.loss.targets = targeted_ ? own.targets.data() : nullptr;
+  pass.loss.reference = own.reference.data();
   pass.loss.value = own.loss.data() + row;
   pass.loss.predictions = own.predictions.data() + row;
   pass.loss.fooled = own.fooled.data();
@@ -340,6 +344,7 @@ void Attack::score(float* loss, std::int32_t* predictions, float* logits) {
   head.targeted = targeted_;
   head.labels = own.labels.data();
   head.targets = targeted_ ? own.targets.data() : nullptr;
+  head.reference = own.reference.data();
   head.value = own.loss.data();
   head.predictions = own.predictions.data();
   head.live = own.live.data();
@@ -410,6 +415,7 @@ void Attack::keep(const std::int32_t* rows, std::uint32_t count) {
   move(own.labels.data(), 1);
   if (targeted_) move(own.targets.data(), 1);
   move(own.sample_indices.data(), 1);
+  if (own.reference.size() > 0) move(own.reference.data(), program_.header().classes);
   rt::upload(own.live.data(), &kept, sizeof kept, stream);
   rt::synchronize(stream);
   count_ = count;

@@ -58,7 +58,7 @@ void LoadedProgram::load(std::int64_t batch) {
 }
 
 std::unique_ptr<AttackBuffers> LoadedProgram::take_buffers() {
-  if (spare_.empty()) return std::make_unique<AttackBuffers>(batch_, elements());
+  if (spare_.empty()) return std::make_unique<AttackBuffers>(batch_, elements(), header().loss == program::Loss::kl ? header().classes : 0);
   std::unique_ptr<AttackBuffers> buffers = std::move(spare_.back());
   spare_.pop_back();
   return buffers;

@@ -99,7 +99,7 @@ signstep_status program_info(const signstep_program* program, signstep_program_i
   const LoadedProgram& loaded = program->loaded;
   const program::Header& header = loaded.header();
   *out = {header.channels, header.height, header.width, header.classes, static_cast<std::uint32_t>(loaded.batch()),
-          static_cast<std::uint32_t>(loaded.precision()), header.targeted, loaded.bytes()};
+          static_cast<std::uint32_t>(loaded.precision()), header.targeted, static_cast<std::uint32_t>(header.loss), loaded.bytes()};
   return SIGNSTEP_OK;
 }
 

@@ -17,7 +17,7 @@ struct Pass {
   kernels::Precision precision = kernels::Precision::bf16;
   std::int64_t batch = 0;               // capacity
   const std::int32_t* live = nullptr;   // device: images under attack
-  kernels::LossHead loss;               // labels, targets and where loss, predictions and flags go; the rest is the step's own
+  kernels::LossHead loss;               // labels, targets, reference and where loss, predictions and flags go; the rest is the step's own
 };
 
 // Throws rt::Failure naming the step, its operation and shapes.

@@ -268,6 +268,7 @@ struct LossHead {
   bool targeted = false;
   const std::int32_t* labels = nullptr;   // [images]
   const std::int32_t* targets = nullptr;  // [images], targeted only
+  const float* reference = nullptr;       // [images, classes] logits, KL only
   float* value = nullptr;                 // [images]
   std::int32_t* predictions = nullptr;    // [images]
   std::uint8_t* fooled = nullptr;         // [images] or nullptr: prediction != label; targeted: prediction == target

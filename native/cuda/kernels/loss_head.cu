@@ -10,13 +10,13 @@ using program::Loss;
 
 constexpr double kDlrEpsilon = 1e-12;  // Croce & Hein 2020
 
-// How many of the highest logits a loss needs: cross-entropy the first, the margin the first that is not the class itself.
+// How many of the highest logits a loss needs: cross-entropy and KL the first, the margin the first that is not the class itself.
 template <Loss kLoss>
-inline constexpr int kTop = kLoss == Loss::cross_entropy ? 1 : kLoss == Loss::margin ? 2 : 4;
+inline constexpr int kTop = kLoss == Loss::cross_entropy || kLoss == Loss::kl ? 1 : kLoss == Loss::margin ? 2 : 4;
 
 // Where the parts of shared memory begin, in bytes.
-constexpr std::size_t kSums = 0;
-constexpr std::size_t kTopValues = kSums + kMostLossWarps * sizeof(double);
+constexpr std::size_t kSums = 0;  // of up to three sums
+constexpr std::size_t kTopValues = kSums + 3 * kMostLossWarps * sizeof(double);
 constexpr std::size_t kTopPlaces = kTopValues + kMostLossWarps * 4 * sizeof(float);
 constexpr std::size_t kFlags = kTopPlaces + kMostLossWarps * 4 * sizeof(std::int32_t);
 constexpr std::size_t kLossShared = kFlags + kMostLossWarps * sizeof(std::int32_t);
@@ -128,6 +128,44 @@ struct Dlr {
   }
 };
 
+// Probabilities of logits whose highest is at `at`; `others` sums the exponentials of all classes but that one, whose own is 1.
+struct Softmax {
+  float highest, rest, inverse;
+  std::int32_t at;
+
+  __device__ __forceinline__ Softmax(const HighestLogits<1>& top, double others)
+      : highest(top.value[0]), rest(static_cast<float>(others) + (highest - highest)), inverse(1.0f / (1.0f + rest)), at(top.at[0]) {}
+  __device__ __forceinline__ float operator()(float z) const { return exp_of_difference(z, highest) * inverse; }
+};
+
+// KL(p || q), p of the reference and q of the logits, as the sum of p (e^t - 1 - t) with t = log q - log p. No term is negative, and an error
+// common to all t cancels to first order: what is left of the divergence of near distributions is not the rounding of their entropies.
+struct Divergence {
+  Softmax p, q;
+  double shift;  // log-sum-exp of the logits minus that of the reference
+
+  __device__ __forceinline__ Divergence(const Softmax& of_reference, const Softmax& of_logits)
+      : p(of_reference),
+        q(of_logits),
+        shift(static_cast<double>(q.highest) - static_cast<double>(p.highest) + static_cast<double>(::log1pf(q.rest) - ::log1pf(p.rest))) {}
+  __device__ __forceinline__ double term(float z, float reference) const {
+    const float mine = p(reference);
+    if (mine == 0) return static_cast<double>(q(z));
+    const double t = static_cast<double>(z) - static_cast<double>(reference) - shift;
+    if (fabsf(static_cast<float>(t)) >= 0.5f) return static_cast<double>(q(z)) - static_cast<double>(mine) * (1 + t);
+    // The power series, to 4e-8 of the result: the exponential would lose what 1 + t takes from it.
+    const float x = static_cast<float>(t);
+    float series = 1.0f / 40320;
+    for (const float coefficient : {1.0f / 5040, 1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 1.0f / 2}) series = fmaf(series, x, coefficient);
+    return static_cast<double>(mine * series * x * x);
+  }
+  // Where both are above one half, what they lack of 1 has more digits than they have.
+  __device__ __forceinline__ float gradient(std::int32_t of, float z, float reference) const {
+    const bool near_one = of == q.at && of == p.at && p.rest < 1.0f && q.rest < 1.0f;
+    return near_one ? p.rest * p.inverse - q.rest * q.inverse : q(z) - p(reference);
+  }
+};
+
 template <class T, Loss kLoss, int N>
 __global__ void __launch_bounds__(kMostLossWarps * 32, 2) loss_head_kernel(const LossHead args) {
   const auto image = static_cast<std::int32_t>(blockIdx.x);
@@ -190,6 +228,30 @@ __global__ void __launch_bounds__(kMostLossWarps * 32, 2) loss_head_kernel(const
     });
     const CrossEntropy loss(logits, goal, top, sum_over_block(rest, sums));
     conclude(loss.value, [&](std::int32_t of, float z) { return loss.gradient(of, z); });
+  } else if constexpr (kLoss == Loss::kl) {
+    const float* reference = args.reference + static_cast<std::int64_t>(image) * args.classes;
+    HighestLogits<1> first;
+    each_run<N>(reference, args.classes, [&](std::int32_t of, const float(&r)[N]) {
+#pragma unroll
+      for (int i = 0; i < N; i++) first.insert(r[i], of + i);
+    });
+    first.merge_block(shared_cast<float>(memory + kTopValues) + kMostLossWarps, shared_cast<std::int32_t>(memory + kTopPlaces) + kMostLossWarps);
+    double rest = 0, rest_of_reference = 0, divergence = 0;
+    each_run<N>(logits, args.classes, [&](std::int32_t of, const float(&z)[N]) {
+#pragma unroll
+      for (int i = 0; i < N; i++) {
+        if (of + i != top.at[0]) rest += static_cast<double>(exp_of_difference(z[i], top.value[0]));
+        if (of + i != first.at[0]) rest_of_reference += static_cast<double>(exp_of_difference(reference[of + i], first.value[0]));
+      }
+    });
+    const Softmax p(first, sum_over_block(rest_of_reference, sums)), q(top, sum_over_block(rest, sums + kMostLossWarps));
+    const Divergence loss(p, q);
+    each_run<N>(logits, args.classes, [&](std::int32_t of, const float(&z)[N]) {
+#pragma unroll
+      for (int i = 0; i < N; i++) divergence += loss.term(z[i], reference[of + i]);
+    });
+    const auto value = static_cast<float>(sum_over_block(divergence, sums + 2 * kMostLossWarps));
+    conclude(value, [&](std::int32_t of, float z) { return loss.gradient(of, z, reference[of]); });
   } else {
     if constexpr (kLoss == Loss::dlr) {
       if (args.targeted) {
@@ -230,14 +292,16 @@ void launch_loss_head(const LossHead& args, bool wide, unsigned threads, rt::Str
 }  // namespace
 
 void loss_head(const LossHead& args, rt::Stream stream) {
-  const std::int32_t least = args.loss == Loss::cross_entropy ? 1 : args.loss == Loss::margin ? 2 : args.targeted ? 4 : 3;
+  const std::int32_t least = args.loss == Loss::margin ? 2 : args.loss == Loss::dlr ? (args.targeted ? 4 : 3) : 1;
   require(args.classes >= least, "loss_head", "the loss needs more classes");
   require(args.images >= 0 && args.logits != nullptr, "loss_head", "logits are needed");
   require(!args.targeted || args.targets != nullptr, "loss_head", "targets are needed");
   require((args.targeted && args.loss != Loss::dlr) || args.labels != nullptr, "loss_head", "labels are needed");
+  require(args.loss != Loss::kl || !args.targeted, "loss_head", "KL has no targeted form");
+  require(args.loss != Loss::kl || args.reference != nullptr, "loss_head", "reference logits are needed");
   if (args.images == 0) return;
   const std::int32_t width = args.precision == Precision::float32 ? 4 : 8;
-  const bool wide = args.classes % width == 0 && aligned16(args.logits) && aligned16(args.dlogits);
+  const bool wide = args.classes % width == 0 && aligned16(args.logits) && aligned16(args.dlogits) && aligned16(args.reference);
   // Four warps for a thousand classes leave each thread one or two runs.
   const unsigned threads = args.classes <= 256 ? 32 : args.classes <= 4096 ? 128 : 512;
   with_element(args.precision, [&]<class T>(Element<T>) {
@@ -245,6 +309,7 @@ void loss_head(const LossHead& args, rt::Stream stream) {
       case Loss::cross_entropy: return launch_loss_head<T, Loss::cross_entropy>(args, wide, threads, stream);
       case Loss::margin: return launch_loss_head<T, Loss::margin>(args, wide, threads, stream);
       case Loss::dlr: return launch_loss_head<T, Loss::dlr>(args, wide, threads, stream);
+      case Loss::kl: return launch_loss_head<T, Loss::kl>(args, wide, threads, stream);
     }
   });
 }

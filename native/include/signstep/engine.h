@@ -35,6 +35,13 @@ typedef enum signstep_precision {
   SIGNSTEP_FLOAT32 = 2 /* products of float32 accuracy, for reference */
 } signstep_precision;
 
+typedef enum signstep_loss {
+  SIGNSTEP_CROSS_ENTROPY = 0,
+  SIGNSTEP_MARGIN = 1,
+  SIGNSTEP_DLR = 2,
+  SIGNSTEP_KL = 3 /* divergence from the softmax of reference logits; flat at the images those are of, so start at random */
+} signstep_loss;
+
 typedef struct signstep_device_info {
   char name[128];
   uint32_t compute_capability; /* 90 for 9.0 */
@@ -51,7 +58,7 @@ typedef struct signstep_load {
 } signstep_load;
 
 typedef struct signstep_program_info {
-  uint32_t channels, height, width, classes, batch, precision, targeted;
+  uint32_t channels, height, width, classes, batch, precision, targeted, loss; /* signstep_loss */
   uint64_t device_bytes; /* weights and activations */
 } signstep_program_info;
 
@@ -62,6 +69,7 @@ typedef struct signstep_images {
   const int32_t *targets;         /* [count] for a targeted loss, else NULL */
   const int32_t *sample_indices;  /* [count], >= 0: they key the random numbers */
   uint64_t seed;
+  const float *reference_logits;  /* [count, classes] for the KL loss (of the clean images, by `forward`, for TRADES), else NULL */
 } signstep_images;
 
 typedef enum signstep_start_kind {

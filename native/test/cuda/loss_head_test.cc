@@ -17,6 +17,7 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 struct Expected {
   double value;
   std::vector<double> gradient;
+  std::vector<double> magnitude;  // of what the gradient is the difference of, where it is one
   std::int32_t prediction;
   bool fooled;
 };
@@ -40,10 +41,25 @@ double margin(const std::vector<float>& z, std::size_t goal, std::vector<double>
   return static_cast<double>(others) - static_cast<double>(z[goal]);
 }
 
+// Softmax, and its logarithm.
+struct Distribution {
+  std::vector<double> p, logarithm;
+
+  explicit Distribution(const std::vector<float>& z) : p(z.size()), logarithm(z.size()) {
+    const double highest = *std::max_element(z.begin(), z.end());
+    double sum = 0;
+    for (const float v : z) sum += std::exp(static_cast<double>(v) - highest);
+    for (std::size_t k = 0; k < z.size(); ++k) {
+      logarithm[k] = static_cast<double>(z[k]) - highest - std::log(sum);
+      p[k] = std::exp(logarithm[k]);
+    }
+  }
+};
+
 // The definitions of src/backend/loss.ts and src/autodiff/losses.ts in float64.
-Expected expect(Loss loss, const std::vector<float>& z, std::int32_t label, std::int32_t target, bool targeted) {
+Expected expect(Loss loss, const std::vector<float>& z, const std::vector<float>& reference, std::int32_t label, std::int32_t target, bool targeted) {
   const std::size_t classes = z.size(), y = static_cast<std::size_t>(label), t = static_cast<std::size_t>(target), goal = targeted ? t : y;
-  Expected e{kNan, std::vector<double>(classes, kNan), -1, false};
+  Expected e{kNan, std::vector<double>(classes, kNan), std::vector<double>(classes, 0.0), -1, false};
   const bool nan = std::any_of(z.begin(), z.end(), [](float v) { return std::isnan(v); });
   const std::vector<std::size_t> order = ranking(z);
   if (!nan) e.prediction = static_cast<std::int32_t>(order[0]);
@@ -58,6 +74,16 @@ Expected expect(Loss loss, const std::vector<float>& z, std::int32_t label, std:
       for (std::size_t k = 0; k < classes; ++k) {
         const double p = std::exp(static_cast<double>(z[k]) - at(0)) / (1 + rest);
         e.gradient[k] = k != goal ? p : k == order[0] ? -rest / (1 + rest) : p - 1;
+      }
+      break;
+    }
+    case Loss::kl: {
+      const Distribution p(reference), q(z);
+      e.value = 0;
+      for (std::size_t k = 0; k < classes; ++k) {
+        if (p.p[k] > 0) e.value += p.p[k] * (p.logarithm[k] - q.logarithm[k]);
+        e.gradient[k] = q.p[k] - p.p[k];
+        e.magnitude[k] = std::max(q.p[k], p.p[k]);
       }
       break;
     }
@@ -86,7 +112,7 @@ Expected expect(Loss loss, const std::vector<float>& z, std::int32_t label, std:
 
 struct Batch {
   std::size_t classes;
-  std::vector<std::vector<float>> logits;
+  std::vector<std::vector<float>> logits, references;
   std::vector<std::int32_t> labels, targets;
 };
 
@@ -95,6 +121,16 @@ Batch make_batch(std::size_t classes, std::mt19937& random, bool strange) {
   Batch batch{classes, {}, {}, {}};
   std::uniform_int_distribution<std::size_t> any(0, classes - 1);
   const auto add = [&](std::vector<float> z, std::size_t label, std::size_t target) {
+    // As the logits of a clean image are to those of one under attack: the same, near, far, or of a class of its own.
+    std::vector<float> reference = z;
+    for (float& r : reference)
+      if (std::isnan(r)) r = 0;
+    const std::size_t kind = batch.logits.size() % 4;
+    for (std::size_t k = 0; k < classes && kind > 0; ++k) {
+      const float noise = device_case::normal(1, 1, random, 0, 1)[0];
+      reference[k] += (kind == 1 ? 1e-3f : kind == 2 ? 0.3f : 4.0f) * noise;
+    }
+    batch.references.push_back(std::move(reference));
     batch.logits.push_back(std::move(z));
     batch.labels.push_back(static_cast<std::int32_t>(label));
     batch.targets.push_back(static_cast<std::int32_t>(target));
@@ -128,21 +164,22 @@ Batch make_batch(std::size_t classes, std::mt19937& random, bool strange) {
   return batch;
 }
 
-constexpr Loss kLosses[] = {Loss::cross_entropy, Loss::margin, Loss::dlr};
+constexpr Loss kLosses[] = {Loss::cross_entropy, Loss::margin, Loss::dlr, Loss::kl};
 
 std::size_t classes_needed(Loss loss, bool targeted) { return loss == Loss::dlr ? (targeted ? 4 : 3) : 2; }
 
-bool near(double found, double expected, double tolerance) {
+bool near(double found, double expected, double tolerance, double least = 0) {
   if (std::isnan(expected)) return std::isnan(found);
-  return found == expected || std::abs(found - expected) <= tolerance * std::abs(expected);
+  return found == expected || std::abs(found - expected) <= std::max(tolerance * std::abs(expected), least);
 }
 
 void compare(const Batch& batch, Loss loss, bool targeted, Precision precision, std::int32_t live = -1) {
   const std::size_t images = batch.logits.size(), classes = batch.classes;
-  std::vector<float> logits;
+  std::vector<float> logits, references;
   for (const auto& row : batch.logits) logits.insert(logits.end(), row.begin(), row.end());
+  for (const auto& row : batch.references) references.insert(references.end(), row.begin(), row.end());
   const Values dlogits(images * classes, precision);
-  const Array<float> device_logits(logits), value(images);
+  const Array<float> device_logits(logits), device_references(references), value(images);
   const Array<std::int32_t> labels(batch.labels), targets(batch.targets), predictions(images), device_live(std::vector<std::int32_t>{live});
   const Array<std::uint8_t> fooled(images);
   loss_head({.precision = precision,
@@ -154,6 +191,7 @@ void compare(const Batch& batch, Loss loss, bool targeted, Precision precision, 
              .targeted = targeted,
              .labels = labels.data(),
              .targets = targeted ? targets.data() : nullptr,
+             .reference = loss == Loss::kl ? device_references.data() : nullptr,
              .value = value.data(),
              .predictions = predictions.data(),
              .fooled = fooled.data(),
@@ -170,8 +208,9 @@ void compare(const Batch& batch, Loss loss, bool targeted, Precision precision, 
       EXPECT(std::all_of(gradient.begin(), gradient.end(), [](float d) { return std::isnan(d); }));
       continue;
     }
-    const Expected e = expect(loss, batch.logits[i], batch.labels[i], batch.targets[i], targeted);
-    EXPECT(near(static_cast<double>(values[i]), e.value, 1e-6));
+    const Expected e = expect(loss, batch.logits[i], batch.references[i], batch.labels[i], batch.targets[i], targeted);
+    // The definition of KL in float64 is itself exact to 1e-13 only.
+    EXPECT(near(static_cast<double>(values[i]), e.value, 1e-6, loss == Loss::kl ? 1e-12 : 0));
     EXPECT(predicted[i] == e.prediction);
     EXPECT(flags[i] == (e.fooled ? 1 : 0));
     bool close = true;
@@ -182,12 +221,12 @@ void compare(const Batch& batch, Loss loss, bool targeted, Precision precision, 
       if (std::isnan(e.gradient[k])) {
         close &= std::isnan(gradient[k]);
       } else if (precision == Precision::float32) {
-        close &= std::abs(d - e.gradient[k]) <= 1e-6 * std::max(largest * 1e-3, std::abs(e.gradient[k]));
+        close &= std::abs(d - e.gradient[k]) <= std::max(1e-6 * std::max(largest * 1e-3, std::abs(e.gradient[k])), 1e-6 * e.magnitude[k]);
       } else {
         // Half a unit in the last place, of a subnormal too, and the error of float32.
         const double unit = precision == Precision::bf16 ? 0x1p-8 : 0x1p-11, least = precision == Precision::bf16 ? 0x1p-134 : 0x1p-25;
         const double magnitude = std::abs(e.gradient[k]), off = std::abs(d - e.gradient[k]);
-        close &= std::isinf(d) ? magnitude > 65000 : off <= std::max(least, unit * magnitude) + 1e-6 * magnitude;
+        close &= std::isinf(d) ? magnitude > 65000 : off <= std::max(least, unit * magnitude) + 1e-6 * magnitude + 1e-6 * e.magnitude[k];
       }
     }
     EXPECT(close);
@@ -200,7 +239,7 @@ TEST("losses, predictions and gradients are those of their definitions for any n
   for (const std::size_t classes : {2, 3, 4, 5, 10, 31, 64, 100, 256, 257, 1000})
     for (const Loss loss : kLosses)
       for (const bool targeted : {false, true}) {
-        if (classes < classes_needed(loss, targeted)) continue;
+        if (classes < classes_needed(loss, targeted) || (targeted && loss == Loss::kl)) continue;
         signstep::rt::set_schedule(round);
         compare(make_batch(classes, random, true), loss, targeted, static_cast<Precision>(round++ % 3));
         compare(make_batch(classes, random, true), loss, targeted, Precision::float32);
@@ -213,9 +252,9 @@ TEST("twenty-one thousand classes") {
   for (const std::size_t classes : {21843, 21848})
     for (const Loss loss : kLosses) {
       Batch batch = make_batch(classes, random, false);
-      batch.logits.resize(3), batch.labels.resize(3), batch.targets.resize(3);
+      batch.logits.resize(3), batch.references.resize(3), batch.labels.resize(3), batch.targets.resize(3);
       compare(batch, loss, false, Precision::float32);
-      compare(batch, loss, true, Precision::bf16);
+      if (loss != Loss::kl) compare(batch, loss, true, Precision::bf16);
     }
 }
 
@@ -249,6 +288,54 @@ TEST("an infinite logit makes cross-entropy NaN, as log-sum-exp does, and is sti
   EXPECT(std::isnan(value.host()[0]));
   EXPECT(predictions.host()[0] == 1);
   EXPECT(std::isnan(dlogits.host()[0]));
+}
+
+TEST("of near and confident distributions KL keeps the digits that a difference of entropies would lose") {
+  const std::vector<float> reference{20, 0, 1, -3}, logits{20.0001f, 0.001f, 1, -3};
+  const Array<float> device(logits), device_reference(reference), value(1);
+  const Values dlogits(4, Precision::float32);
+  const Array<std::int32_t> labels(std::vector<std::int32_t>{0}), predictions(1);
+  loss_head({.precision = Precision::float32,
+             .logits = device.data(),
+             .dlogits = dlogits.data(),
+             .images = 1,
+             .classes = 4,
+             .loss = Loss::kl,
+             .labels = labels.data(),
+             .reference = device_reference.data(),
+             .value = value.data(),
+             .predictions = predictions.data()},
+            nullptr);
+  // In float64, by the series of e^t - 1 - t: the divergence is 1e-15.
+  std::vector<double> d(4), p(4);
+  double mean = 0, sum = 0, divergence = 0, rest_p = 0, rest_q = 0;
+  for (std::size_t k = 0; k < 4; ++k) sum += std::exp(static_cast<double>(reference[k]) - 20);
+  for (std::size_t k = 0; k < 4; ++k) {
+    d[k] = static_cast<double>(logits[k]) - static_cast<double>(reference[k]);
+    p[k] = std::exp(static_cast<double>(reference[k]) - 20) / sum;
+    mean += p[k] * d[k];
+    if (k > 0) rest_p += p[k], rest_q += std::exp(static_cast<double>(logits[k]) - static_cast<double>(logits[0])) / sum;
+  }
+  for (std::size_t k = 0; k < 4; ++k) divergence += p[k] * (std::expm1(d[k] - mean) - (d[k] - mean));
+  EXPECT(near(static_cast<double>(value.host()[0]), divergence, 1e-3));
+  EXPECT(near(static_cast<double>(dlogits.host()[0]), rest_p - rest_q, 1e-3));
+}
+
+TEST("KL without reference logits, or towards a target, is refused") {
+  const Array<float> device(std::vector<float>{1, 2}), value(1);
+  const Array<std::int32_t> labels(std::vector<std::int32_t>{0});
+  LossHead args{.precision = Precision::float32, .logits = device.data(), .images = 1, .classes = 2, .loss = Loss::kl, .labels = labels.data()};
+  const auto refused = [&] {
+    try {
+      loss_head(args, nullptr);
+    } catch (const signstep::rt::Failure& failure) {
+      return failure.kind == signstep::rt::Failure::Kind::invalid;
+    }
+    return false;
+  };
+  EXPECT(refused());
+  args.reference = device.data(), args.targeted = true, args.targets = labels.data();
+  EXPECT(refused());
 }
 
 TEST("a class number out of range gives NaN and reads nothing; too few classes for a loss are refused; all outputs may be left out") {

@@ -6,10 +6,8 @@ import { lower, needed } from './lower.js'
 import { uncovered } from './lowering.js'
 import { lossGradient, ownRules } from './own-operators.js'
 import { writePlan } from './plan-writer.js'
-import { type KernelProgram, PlanBuffer } from './program.js'
+import { type KernelProgram, lossCodes, PlanBuffer } from './program.js'
 import { elementsOf } from './view.js'
-
-const lossCodes: Readonly<Record<LossName, number>> = { 'cross-entropy': 0, margin: 1, dlr: 2 }
 
 export interface PlanOptions {
   readonly loss: LossName

@@ -128,10 +128,10 @@ class EngineProgram implements Program {
     return settled(() => this.native.forward(given), signal, this.device, 'the forward pass')
   }
 
-  async begin({ images, labels, targets, sampleIndices, seed }: AttackBatch): Promise<AttackState> {
+  async begin({ images, labels, targets, referenceLogits, sampleIndices, seed }: AttackBatch): Promise<AttackState> {
     this.refuseDisposed()
     const attack = await awaited(
-      () => this.native.beginAttack(images, labels, targets, sampleIndices, BigInt(seed)),
+      () => this.native.beginAttack(images, labels, targets, sampleIndices, BigInt(seed), referenceLogits),
       this.device,
       'the begin of the attack',
     )

@@ -1,7 +1,15 @@
 import { crc32 } from 'node:zlib'
 import { type Dim, isBatch } from '../../graph/index.js'
 import { numbersOf, type Tensor } from '../../tensor/index.js'
-import { type ElementType, type KernelProgram, layouts, opCodes, type PlanBuffer, type Step } from './program.js'
+import {
+  type ElementType,
+  type KernelProgram,
+  layouts,
+  lossCodes,
+  opCodes,
+  type PlanBuffer,
+  type Step,
+} from './program.js'
 
 /** The layout of a plan file stands in native/core/program/program.h. */
 const VERSION = 1
@@ -12,7 +20,6 @@ const [BUFFERS, INTS, FLOATS, NAME_BYTES] = [10, 40, 4, 64]
 
 const elementTypes: Readonly<Record<ElementType, number>> = { value: 0, float32: 1, int32: 2 }
 const storages = { activation: 0, asIs: 1, transposed: 2 } as const
-const losses = { 'cross-entropy': 0, margin: 1, dlr: 2 } as const
 
 /** A batch-sized dimension is written as a negative number: −factor. */
 const encode = (dim: Dim): number => (isBatch(dim) ? -dim.factor : dim)
@@ -45,7 +52,7 @@ export function writePlan(program: KernelProgram, source: string): Uint8Array {
     program.classes,
     layouts[program.layout],
     program.patch,
-    losses[program.loss],
+    lossCodes[program.loss],
     program.targeted ? 1 : 0,
     place(program.input),
     place(program.logits),

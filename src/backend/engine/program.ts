@@ -1,3 +1,4 @@
+import type { LossName } from '../../autodiff/index.js'
 import type { Dim } from '../../graph/index.js'
 import type { Tensor } from '../../tensor/index.js'
 
@@ -55,6 +56,8 @@ export interface Step {
   readonly floats: readonly number[]
 }
 
+export const lossCodes: Readonly<Record<LossName, number>> = { 'cross-entropy': 0, margin: 1, dlr: 2, kl: 3 }
+
 export const layouts = { planes: 0, patches: 1 } as const
 
 export interface KernelProgram {
@@ -63,7 +66,7 @@ export interface KernelProgram {
   readonly layout: keyof typeof layouts
   /** Side of a patch; 0 for planes. */
   readonly patch: number
-  readonly loss: 'cross-entropy' | 'margin' | 'dlr'
+  readonly loss: LossName
   readonly targeted: boolean
   readonly input: PlanBuffer
   readonly logits: PlanBuffer

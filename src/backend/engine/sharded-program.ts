@@ -48,13 +48,14 @@ export class ShardedProgram implements Program {
     return joined(await all(parts))
   }
 
-  async begin({ images, labels, targets, sampleIndices, seed }: AttackBatch): Promise<AttackState> {
+  async begin({ images, labels, targets, referenceLogits, sampleIndices, seed }: AttackBatch): Promise<AttackState> {
     const per = this.imageShape.reduce((a, b) => a * b, 1)
     const states = this.shares(labels.length).map(({ shard, from, to }) =>
       shard.begin({
         images: images.slice(from * per, to * per),
         labels: labels.slice(from, to),
         targets: targets?.slice(from, to),
+        referenceLogits: referenceLogits?.slice(from * this.classes, to * this.classes),
         sampleIndices: sampleIndices.slice(from, to),
         seed,
       }),

@@ -1,5 +1,6 @@
 import type { LossName } from '../../autodiff/index.js'
 import type { Kernels } from '../../native/index.js'
+import { takeRows } from '../../tensor/index.js'
 import type { BestIterates, PerSample, StartRule, StepRule } from '../program.js'
 import type { Argument } from './protocol.js'
 
@@ -11,6 +12,8 @@ export class AttackBuffers {
   readonly seed: number
   labels: Int32Array
   targets: Int32Array | undefined
+  /** [n, classes], for KL. */
+  referenceLogits: Float32Array | undefined
   /** The iterate [n,C,H,W]. */
   x: Float32Array
   private x0: Float32Array
@@ -24,6 +27,7 @@ export class AttackBuffers {
     this.x = batch.images.slice()
     this.labels = batch.labels
     this.targets = batch.targets
+    this.referenceLogits = batch.referenceLogits
     this.sampleIndices = batch.sampleIndices
     this.seed = batch.seed
     this.imageShape = batch.imageShape
@@ -140,13 +144,11 @@ export class AttackBuffers {
     this.labels = of(this.labels)
     this.targets &&= of(this.targets)
     this.sampleIndices = of(this.sampleIndices)
+    this.referenceLogits &&= takeRows(this.referenceLogits, rows, this.classes)
   }
 
   private take(images: Float32Array, rows: Int32Array): Float32Array {
-    const { per } = this
-    const out = new Float32Array(rows.length * per)
-    for (const [k, i] of rows.entries()) out.set(images.subarray(i * per, (i + 1) * per), k * per)
-    return out
+    return takeRows(images, rows, this.per)
   }
 
   private perSample(value: PerSample): Float32Array {

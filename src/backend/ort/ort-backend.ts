@@ -105,13 +105,13 @@ class OrtProgram implements Program {
 
   async begin(batch: AttackBatch): Promise<AttackState> {
     const state = counter++
-    const { images, labels, targets, sampleIndices, seed } = batch
+    const { images, labels, targets, referenceLogits, sampleIndices, seed } = batch
     const { imageShape, classes, loss } = this
     // Copies: the worker owns its buffers, the caller keeps his.
     const own = images.slice()
     await this.client.call(
       'begin',
-      { state, images: own, labels, targets, sampleIndices, seed, imageShape, classes, loss },
+      { state, images: own, labels, targets, referenceLogits, sampleIndices, seed, imageShape, classes, loss },
       { transfer: [own.buffer as ArrayBuffer] },
     )
     return this.stateHandle(state, labels.length)

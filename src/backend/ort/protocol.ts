@@ -13,6 +13,7 @@ export interface Calls {
     images: Float32Array
     labels: Int32Array
     targets: Int32Array | undefined
+    referenceLogits: Float32Array | undefined
     sampleIndices: Int32Array
     seed: number
     imageShape: readonly number[]

@@ -80,7 +80,7 @@ const handlers: Handlers = {
   async score({ state, session }) {
     const buffers = stateOf(state)
     const { logits } = await run(session, { images: tensorOf(buffers.x, buffers.shape) }, ['logits'])
-    const loss = lossOfLogits(buffers.loss, logits, buffers.classes, buffers.labels, buffers.targets)
+    const loss = lossOfLogits(buffers.loss, logits, buffers.classes, buffers)
     return { loss, predictions: predictionsOf(logits, buffers.classes), logits }
   },
   images: ({ state, rows }) => stateOf(state).images(rows),
@@ -136,6 +136,8 @@ function feedsOf(buffers: AttackBuffers): Record<string, Tensor> {
     labels: labelTensor(buffers.labels),
   }
   if (buffers.targets) feeds.targets = labelTensor(buffers.targets)
+  if (buffers.referenceLogits)
+    feeds.reference_logits = tensorOf(buffers.referenceLogits, [buffers.count, buffers.classes])
   return feeds
 }
 
@@ -146,7 +148,7 @@ async function run<K extends string>(
 ): Promise<Record<K, Float32Array>> {
   const session = sessions.get(id)
   if (session === undefined) throw new Error(`session ${id} is gone`)
-  // A graph that needs no label (all outputs but the loss pruned) has no such input.
+  // A graph that needs no label (KL, or all outputs but the loss pruned) has no such input.
   const given = Object.fromEntries(Object.entries(feeds).filter(([name]) => session.inputNames.includes(name)))
   const results = await running(() => session.run(given, fetches as readonly string[] as string[]))
   return Object.fromEntries(fetches.map((name) => [name, results[name].data as Float32Array])) as Record<

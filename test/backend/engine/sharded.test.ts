@@ -40,6 +40,16 @@ describe('a batch shared out among several devices', () => {
     expect(await three.logits(images)).toEqual(await one.logits(images))
   })
 
+  it('compares every sample with its own reference logits under KL', async () => {
+    await using one = await onDevice('sim:1', 7)
+    await using three = await onDevice('sim', 6)
+    const options = { eps: '4/255', steps: 3, seed: 5, loss: 'kl' } as const
+    const [expected, found] = [await pgd(one, images, labels, options), await pgd(three, images, labels, options)]
+    expect(found.images).toEqual(expected.images)
+    expect(found.loss).toEqual(expected.loss)
+    expect(found.loss.every((loss) => loss > 0)).toBe(true)
+  })
+
   it('may be smaller than the number of devices', async () => {
     await using three = await onDevice('sim', 6)
     const single = await rsFgsm(three, images.slice(0, PIXELS), labels.slice(0, 1), { eps: '4/255', seed: 3 })

@@ -42,6 +42,10 @@ beforeAll(async () => {
 afterEach(() => expect(engine.allocatedBytes()).toBe(0))
 
 const sim = (options: object = {}): Promise<Model> => loadModel(file, { device: 'sim', batch: 5, ...options })
+const cosine = (a: Float32Array, b: Float32Array): number => {
+  const dot = (x: Float32Array, y: Float32Array): number => x.reduce((sum, v, i) => sum + v * y[i], 0)
+  return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b))
+}
 const largest = (a: Float32Array, b: Float32Array): number =>
   a.reduce((most, v, i) => Math.max(most, Math.abs(v - b[i])), 0)
 
@@ -68,6 +72,8 @@ describe.each(['float32', 'bf16', 'fp16'] as const)(
       ['PGD from the sphere', pgd, { steps: 3, norm: 'l2', eps: 0.5, start: 'sphere' }],
       ['targeted PGD on DLR', pgd, { steps: 5, loss: 'dlr', target: 'second' }],
       ['MI-FGSM', miFgsm, { steps: 4 }],
+      ['PGD on KL', pgd, { steps: 4, loss: 'kl' }],
+      ['PGD on KL with early stop and restarts', pgd, { steps: 5, loss: 'kl', earlyStop: true, restarts: 2 }],
     ] as const)('%s', async (_name, attack, options) => {
       const run = (model: Model) =>
         attack(model, images, labels, { eps: '6/255', seed: 4, ...options } as AttackOptions)
@@ -102,11 +108,39 @@ it('attacks a vision transformer as the processor does', async () => {
     return { gradient, loss }
   }
   const [expected, found] = [await measure('cpu'), await measure('sim')]
-  const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, v, i) => sum + v * b[i], 0)
-  const { gradient: a } = expected
-  const { gradient: b } = found
-  expect(dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b))).toBeGreaterThan(0.999)
+  expect(cosine(expected.gradient, found.gradient)).toBeGreaterThan(0.999)
   for (const [i, loss] of expected.loss.entries()) expect(Math.abs(found.loss[i] / loss - 1)).toBeLessThan(0.01)
+}, 120_000)
+
+it('climbs KL on a vision transformer as the processor does', async () => {
+  const count = 2
+  const pictures = Float32Array.from({ length: count * 3072 }, () => next())
+  const measure = async (device: 'cpu' | 'sim') => {
+    const options = { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], batch: count, precision: 'float32' } as const
+    await using model = await loadModel(demo('vit.onnx'), { ...options, device })
+    const program = await model.program({ loss: 'kl', targeted: false })
+    const state = await program.begin({
+      images: pictures,
+      labels: Int32Array.of(3, 7),
+      referenceLogits: await program.forward(pictures.slice(), count),
+      sampleIndices: Int32Array.of(0, 1),
+      seed: 0,
+    })
+    await state.start({ kind: 'uniform', eps: 0.06, scale: 1, restart: 0 })
+    const gradient = await state.gradient()
+    const { loss: before } = await state.step({ kind: 'l2', alpha: 0.5, eps: 9, direction: 1 })
+    const { loss: after } = await state.score()
+    await state.dispose()
+    return { gradient, before, after }
+  }
+  const [expected, found] = [await measure('cpu'), await measure('sim')]
+  expect(cosine(expected.gradient, found.gradient)).toBeGreaterThan(0.99999)
+  for (let i = 0; i < count; i++) {
+    expect(expected.after[i]).toBeGreaterThan(2 * expected.before[i])
+    // Near the clean image it is what float32 leaves of a difference of entropies.
+    for (const at of ['before', 'after'] as const)
+      expect(Math.abs(found[at][i] - expected[at][i])).toBeLessThan(1e-3 * expected[at][i] + 1e-6)
+  }
 }, 120_000)
 
 describe('a result', () => {
