@@ -10,21 +10,23 @@ export async function openFolder(root: string): Promise<Archive> {
   return {
     name: root,
     files,
-    async read(file) {
-      const path = join(root, file)
-      try {
-        const { size } = await stat(path)
-        if (size <= largestFile) return await readFile(path)
-      } catch (cause) {
-        throw new DataError('DATA_UNDECODABLE', 'the file cannot be read', { subject: path, cause, found: `${cause}` })
-      }
-      throw new DataError('DATA_UNDECODABLE', 'the file is too large for an image', {
-        subject: path,
-        expected: `at most ${largestFile} bytes`,
-      })
-    },
+    read: (file) => readImageFile(join(root, file)),
     close: async () => {},
   }
+}
+
+/** @throws DataError DATA_UNDECODABLE */
+export async function readImageFile(path: string): Promise<Uint8Array> {
+  try {
+    const { size } = await stat(path)
+    if (size <= largestFile) return await readFile(path)
+  } catch (cause) {
+    throw new DataError('DATA_UNDECODABLE', 'the file cannot be read', { subject: path, cause, found: `${cause}` })
+  }
+  throw new DataError('DATA_UNDECODABLE', 'the file is too large for an image', {
+    subject: path,
+    expected: `at most ${largestFile} bytes`,
+  })
 }
 
 async function walk(root: string, folder: string, ancestors: ReadonlySet<string>, files: string[]): Promise<void> {

@@ -1,10 +1,11 @@
-import { basename } from 'node:path'
+import { stat } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { DataError, OptionError } from '../errors/index.js'
 import { isInteger, numbersOf } from '../tensor/index.js'
 import type { Dataset } from './dataset.js'
 import type { Geometry } from './geometry.js'
 import { imageDataset } from './image-dataset.js'
-import { type NpzArray, npzArrayNames, openNpzArray } from './npz-reader.js'
+import { type NpzArray, npzArrayNames, openNpyFile, openNpzArray } from './npz-reader.js'
 import { bytesToUnit, planesToPixels } from './pixels.js'
 import { checkImageShape, type ExpectedShape } from './shape.js'
 import { checkUnit } from './unit-range.js'
@@ -29,40 +30,78 @@ export async function openNpzDataset(zip: Zip, geometry: Geometry, expected: Exp
       opened.push(await openNpzArray(zip, name))
     }
     const [images, labels] = opened
-    const imageShape = checkShapes(zip.path, images, labels)
-    const close = async () => {
-      await Promise.all(opened.map((array) => array.close()))
-      zip.file.close()
-    }
-    const file = (index: number) => `${basename(zip.path)}#${index}`
-    const common = { name: zip.path, classes: [], labels: await readLabels(zip.path, labels), file, close }
-    const [channels, height, width] = imageShape
-    if (images.dtype === 'uint8' && (channels === 1 || channels === 3)) {
-      const load = async (index: number) =>
-        planesToPixels((await images.readRows(index, 1)).data as Uint8Array, channels, height, width)
-      return await imageDataset({ ...common, load }, geometry, [expected[0] ?? channels, expected[1], expected[2]])
-    }
-    if (geometry.resize !== undefined || geometry.crop !== undefined)
-      throw new OptionError('OPTION_INVALID', 'only 8-bit images can be resized and cropped', {
-        subject: zip.path,
-        found: `images of ${images.dtype}`,
-        cure: 'Resize them before they are written to the .npz, and leave --resize and --crop out',
-      })
-    checkImageShape(zip.path, imageShape, expected)
-    const dataset: Dataset = {
-      ...common,
-      length: images.shape[0],
-      imageShape,
-      read: readFloats(zip.path, images),
-      [Symbol.asyncDispose]: close,
-    }
-    // A wrong scale concerns all images; it is better said before the work begins.
-    await dataset.read(0, new Float32Array(channels * height * width))
-    return dataset
+    return await arrayDataset(zip.path, images, labels, () => zip.file.close(), geometry, expected)
   } catch (error) {
     await Promise.all(opened.map((array) => array.close()))
     throw error
   }
+}
+
+/**
+ * The same in two .npy files: images in the one that is named, labels beside it under the name with `labels` for `images` (or `y` for `x`), or in
+ * labels.npy.
+ * @throws DataError DATA_NOT_FOUND, DATA_INVALID
+ */
+export async function openNpyPair(path: string, geometry: Geometry, expected: ExpectedShape): Promise<Dataset> {
+  const name = basename(path)
+  const names = [name.replace(/images?/i, 'labels'), name.replace(/(^|[_-])x(?=[._-])/i, '$1y'), 'labels.npy']
+  const beside = names.filter((other) => other !== name).map((other) => join(dirname(path), other))
+  const opened: NpzArray[] = []
+  try {
+    const found: string[] = []
+    for (const other of beside) if (await stat(other).catch(() => undefined)) found.push(other)
+    if (found.length === 0)
+      throw new DataError('DATA_NOT_FOUND', 'there are no labels beside the images', {
+        subject: path,
+        expected: [...new Set(beside.map((other) => basename(other)))].join(' or '),
+        cure: 'Save the class numbers with numpy.save',
+      })
+    opened.push(await openNpyFile(path), await openNpyFile(found[0]))
+    return await arrayDataset(path, opened[0], opened[1], () => {}, geometry, expected)
+  } catch (error) {
+    await Promise.all(opened.map((array) => array.close()))
+    throw error
+  }
+}
+
+async function arrayDataset(
+  path: string,
+  images: NpzArray,
+  labels: NpzArray,
+  release: () => void,
+  geometry: Geometry,
+  expected: ExpectedShape,
+): Promise<Dataset> {
+  const imageShape = checkShapes(path, images, labels)
+  const close = async () => {
+    await Promise.all([images.close(), labels.close()])
+    release()
+  }
+  const file = (index: number) => `${basename(path)}#${index}`
+  const common = { name: path, classes: [], labels: await readLabels(path, labels), file, close }
+  const [channels, height, width] = imageShape
+  if (images.dtype === 'uint8' && (channels === 1 || channels === 3)) {
+    const load = async (index: number) =>
+      planesToPixels((await images.readRows(index, 1)).data as Uint8Array, channels, height, width)
+    return await imageDataset({ ...common, load }, geometry, [expected[0] ?? channels, expected[1], expected[2]])
+  }
+  if (geometry.resize !== undefined || geometry.crop !== undefined)
+    throw new OptionError('OPTION_INVALID', 'only 8-bit images can be resized and cropped', {
+      subject: path,
+      found: `images of ${images.dtype}`,
+      cure: 'Resize them before they are written, and leave --resize and --crop out',
+    })
+  checkImageShape(path, imageShape, expected)
+  const dataset: Dataset = {
+    ...common,
+    length: images.shape[0],
+    imageShape,
+    read: readFloats(path, images),
+    [Symbol.asyncDispose]: close,
+  }
+  // A wrong scale concerns all images; it is better said before the work begins.
+  await dataset.read(0, new Float32Array(channels * height * width))
+  return dataset
 }
 
 function checkShapes(path: string, images: NpzArray, labels: NpzArray): readonly [number, number, number] {

@@ -31,27 +31,53 @@ export const npzArrayNames = (zip: Zip): string[] =>
 export async function openNpzArray(zip: Zip, name: string): Promise<NpzArray> {
   const entry = zip.entries.get(`${name}.npy`)!
   const subject = `${zip.path}: ${name}`
-  let file: { handle: FileHandle; start: number; length: number } | undefined
+  let file: Place | undefined
   try {
     file =
       entry.compressionMethod === 0 && !entry.isEncrypted() ? await inPlace(zip, entry) : await unpacked(zip, entry)
-    const { handle, start, length } = file
-    const head = new Uint8Array(Math.min(length, largestNpyHeader))
-    await handle.read(head, 0, head.length, start)
-    const { dtype, shape, bytes } = parseNpyHeader(head)
-    const expected = elementCount(shape) * newTypedArray(dtype, 0).BYTES_PER_ELEMENT
-    if (length - bytes !== expected) throw new Error(`${length - bytes} bytes where its shape needs ${expected}`)
-    return rows(handle, start + bytes, dtype, shape, subject)
+    return await arrayIn(file, subject)
   } catch (cause) {
     await file?.handle.close()
-    throw new DataError('DATA_INVALID', 'the array cannot be read', {
-      subject,
-      found: cause instanceof Error ? cause.message : String(cause),
-      cure: 'Write the file again with numpy.savez',
-      cause,
-    })
+    throw unreadable(subject, cause, 'numpy.savez')
   }
 }
+
+/**
+ * Opens the array of an .npy file.
+ * @throws DataError DATA_INVALID
+ */
+export async function openNpyFile(path: string): Promise<NpzArray> {
+  const handle = await open(path)
+  try {
+    return await arrayIn({ handle, start: 0, length: (await handle.stat()).size }, path)
+  } catch (cause) {
+    await handle.close()
+    throw unreadable(path, cause, 'numpy.save')
+  }
+}
+
+interface Place {
+  readonly handle: FileHandle
+  readonly start: number
+  readonly length: number
+}
+
+async function arrayIn({ handle, start, length }: Place, subject: string): Promise<NpzArray> {
+  const head = new Uint8Array(Math.min(length, largestNpyHeader))
+  await handle.read(head, 0, head.length, start)
+  const { dtype, shape, bytes } = parseNpyHeader(head)
+  const expected = elementCount(shape) * newTypedArray(dtype, 0).BYTES_PER_ELEMENT
+  if (length - bytes !== expected) throw new Error(`${length - bytes} bytes where its shape needs ${expected}`)
+  return rows(handle, start + bytes, dtype, shape, subject)
+}
+
+const unreadable = (subject: string, cause: unknown, writer: string): DataError =>
+  new DataError('DATA_INVALID', 'the array cannot be read', {
+    subject,
+    found: cause instanceof Error ? cause.message : String(cause),
+    cure: `Write the file again with ${writer}`,
+    cause,
+  })
 
 function rows(handle: FileHandle, start: number, dtype: DType, shape: readonly number[], subject: string): NpzArray {
   const rowShape = shape.slice(1)

@@ -1,16 +1,21 @@
 import { readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { DataError, nearest, OptionError } from '../errors/index.js'
+import type { Archive } from './archive.js'
 import { openCifarBinary } from './cifar-binary.js'
 import { classFolders } from './class-folders.js'
 import type { Dataset } from './dataset.js'
 import { openFolder } from './folder-archive.js'
 import { checkGeometry, type Geometry } from './geometry.js'
-import { imageDataset } from './image-dataset.js'
-import { openNpzDataset } from './npz-dataset.js'
+import { isIdxImages, openIdx } from './idx.js'
+import { type ImageSource, imageDataset } from './image-dataset.js'
+import { listedArchive, openListed } from './listed-images.js'
+import { openNpyPair, openNpzDataset } from './npz-dataset.js'
 import { npzArrayNames } from './npz-reader.js'
 import { balancedSample, subset } from './sample.js'
 import type { ExpectedShape } from './shape.js'
+import { openTar } from './tar.js'
+import { webDataset } from './web-dataset.js'
 import { isZip, openZip, zipArchive } from './zip.js'
 
 export interface DatasetOptions extends Geometry {
@@ -23,7 +28,8 @@ export interface DatasetOptions extends Geometry {
 }
 
 /**
- * Opens labelled images: a folder or zip of class folders (JPEG, PNG, WebP), an .npz, or CIFAR-10's binary file. Without a
+ * Opens labelled images (JPEG, PNG, WebP): a folder, zip or tar of class folders, or of images beside a table of their labels; a table of paths
+ * and labels; WebDataset's tar shards; an .npz, or .npy of images beside one of labels; CIFAR-10's binary file; MNIST's IDX. Without a
  * limit the order is that of the data set (by class, then by name in folders).
  *
  * @example
@@ -48,35 +54,65 @@ export async function openDataset(path: string, options: DatasetOptions = {}): P
 async function openAny(path: string, geometry: Geometry, expected: ExpectedShape): Promise<Dataset> {
   const status = await stat(path).catch(() => undefined)
   if (status === undefined) throw await notFound(path)
-  if (status.isDirectory()) {
-    const archive = await openFolder(path)
-    return imageDataset(classFolders(archive), geometry, expected)
-  }
+  if (status.isDirectory()) return imageDataset(await openImages(await openFolder(path)), geometry, expected)
   if (/\.(zip|npz)$/i.test(path) || (await isZip(path))) {
     const zip = await openZip(path)
     try {
       return npzArrayNames(zip).length > 0 || /\.npz$/i.test(path)
         ? await openNpzDataset(zip, geometry, expected)
-        : await imageDataset(classFolders(zipArchive(zip)), geometry, expected)
+        : await imageDataset(await labelledImages(zipArchive(zip)), geometry, expected)
     } catch (error) {
       zip.file.close()
       throw error
     }
   }
-  if (!/\.bin$/i.test(path))
-    throw new DataError('DATA_INVALID', 'the format of the data is not known', {
-      subject: path,
-      expected: "a folder or .zip of class folders, an .npz, or CIFAR-10's .bin",
-      found: basename(path),
-      cure: 'Unpack archives of other kinds into a folder',
-    })
-  const source = await openCifarBinary(path)
+  if (/\.npy$/i.test(path)) return openNpyPair(path, geometry, expected)
+  const source = await openFile(path)
   try {
     return await imageDataset(source, geometry, expected)
   } catch (error) {
     await source.close()
     throw error
   }
+}
+
+/** A folder of images, or of tar shards. */
+async function openImages(folder: Archive): Promise<ImageSource> {
+  const shards = folder.files.filter((file) => /\.tar$/i.test(file)).sort()
+  const alone = shards.length > 0 && folder.files.every((file) => !/\.(jpe?g|png|webp)$/i.test(file))
+  return alone
+    ? openShards(
+        shards.map((file) => join(folder.name, file)),
+        folder.name,
+      )
+    : labelledImages(folder)
+}
+
+async function openShards(paths: readonly string[], name: string): Promise<ImageSource> {
+  const archive = await openTar(paths, name)
+  try {
+    return (await webDataset(archive)) ?? (await labelledImages(archive))
+  } catch (error) {
+    await archive.close()
+    throw error
+  }
+}
+
+const labelledImages = async (archive: Archive): Promise<ImageSource> =>
+  (await listedArchive(archive)) ?? classFolders(archive)
+
+async function openFile(path: string): Promise<ImageSource> {
+  if (/\.tar$/i.test(path)) return openShards([path], path)
+  if (/\.bin$/i.test(path)) return openCifarBinary(path)
+  if (isIdxImages(path)) return openIdx(path)
+  if (/\.(csv|tsv|txt|lst)$/i.test(path)) return openListed(path)
+  throw new DataError('DATA_INVALID', 'the format of the data is not known', {
+    subject: path,
+    expected:
+      "a folder, .zip or .tar of class folders or with a .csv of labels, WebDataset's .tar, an .npz, a pair of .npy, a .csv or .txt of paths and labels, CIFAR-10's .bin, or MNIST's images-idx3-ubyte",
+    found: basename(path),
+    cure: 'Unpack archives of other kinds into a folder',
+  })
 }
 
 async function notFound(path: string): Promise<DataError> {

@@ -1,9 +1,11 @@
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import sharp from 'sharp'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type DatasetOptions, openDataset } from '#signstep/data/index.js'
 import { scratch } from '../support/cli.js'
+import { writeTar } from './tar-file.js'
 import { writeZip } from './zip-file.js'
 
 let dark: Buffer
@@ -160,5 +162,185 @@ describe('what was asked for', () => {
     const out = new Float32Array(4)
     await dataset.read(0, out)
     expect([...out]).toEqual(Array(4).fill(Math.fround(76 / 255)))
+  })
+})
+
+const text = (content: string): Buffer => Buffer.from(content)
+
+describe('a table of labels', () => {
+  const wanted = { classes: ['ant', 'cat'], labels: [1, 0], files: ['b.png', 'a.png'], values: [1, 0] }
+
+  it.each([
+    ['labels.csv', 'filename,label\nb.png,cat\na.png,ant\n'],
+    ['labels.csv', '\ufeffid,shot,class\r\n"b.png","at, night",cat\r\n\r\na.png,day,"ant"\r\n'],
+    ['labels.tsv', 'b.png\tcat\na.png\tant'],
+    ['labels.csv', 'image,target\nb,cat\na,ant\n'],
+  ])('stands beside the images of a folder or zip (%s)', async (name, content) => {
+    const files = { 'a.png': dark, 'b.png': light, [name]: text(content) }
+    expect(await contents(folderOf(files))).toEqual(wanted)
+    expect(await contents(zipOf(files))).toEqual(wanted)
+  })
+
+  it('may hold class numbers, and its images may lie in a folder below', async () => {
+    const files = { 'all/a.png': dark, 'all/b.png': light, 'labels.csv': text('file,label\nb.png,7\nall/a.png,2\n') }
+    const numbered = { classes: [], labels: [7, 2], files: ['all/b.png', 'all/a.png'], values: [1, 0] }
+    expect(await contents(folderOf(files))).toEqual(numbered)
+  })
+
+  it('does not stand in for class folders', async () => {
+    const files = { 'ant/a.png': dark, 'cat/b.png': light, 'labels.csv': text('file,label\nant/a.png,cat\n') }
+    expect(await contents(folderOf(files))).toMatchObject({ classes: ['ant', 'cat'], labels: [0, 1] })
+  })
+
+  it('may be given itself, with paths from its own folder', async () => {
+    const root = folderOf({ 'my images/a.png': dark, 'b.png': light })
+    writeFileSync(join(root, 'list.txt'), `my images/a.png ant\n${join(root, 'b.png')}   cat\n`)
+    expect(await contents(join(root, 'list.txt'))).toEqual({
+      classes: ['ant', 'cat'],
+      labels: [0, 1],
+      files: ['my images/a.png', join(root, 'b.png')],
+      values: [0, 1],
+    })
+  })
+
+  it.each([
+    ['', /it has no lines/],
+    ['file,label\n', /it names no images/],
+    ['file,label\na.png,1\nb.png\n', /line 3: it does not name a file and its label/],
+    ['a.png,1,2\n', /expected a header with file and label, or two columns; found a\.png,1,2/],
+    ['file,label\nc.png,1\n', /names an image that is not there.*found c\.png/],
+  ])('is refused where it is wrong, by its line (%j)', async (content, words) => {
+    const folder = folderOf({ 'a.png': dark, 'b.png': light, 'labels.csv': text(content) })
+    await expect(openDataset(folder)).rejects.toThrow(words)
+  })
+})
+
+describe('a tar', () => {
+  const tarOf = (files: Files, name = 'shard.tar', long?: 'pax' | 'gnu'): string => {
+    const path = join(scratch(), name)
+    writeTar(path, files, long)
+    return path
+  }
+
+  it.each(['pax', 'gnu'] as const)('is read like a folder; long names too (%s)', async (long) => {
+    const name = `cat/${'deep/'.repeat(30)}b.png`
+    expect(await contents(tarOf({ 'ant/a.png': dark, [name]: light }, 'images.tar', long))).toEqual({
+      classes: ['ant', 'cat'],
+      labels: [0, 1],
+      files: ['ant/a.png', name],
+      values: [0, 1],
+    })
+  })
+
+  it("of WebDataset's has its class numbers beside the images, as text or in JSON", async () => {
+    const files = {
+      '000.a.png': dark,
+      '000.cls': text('3\n'),
+      'x/001.png': light,
+      'x/001.json': text('{"label": 1, "caption": "a cat"}'),
+    }
+    const wanted = { classes: [], labels: [3, 1], files: ['000.a.png', 'x/001.png'], values: [0, 1] }
+    expect(await contents(tarOf(files))).toEqual(wanted)
+  })
+
+  it('may be one of several shards in a folder, which are read in order', async () => {
+    const root = scratch()
+    writeTar(join(root, 'b.tar'), { '0.png': light, '0.cls': text('1') })
+    writeTar(join(root, 'a.tar'), { '0.png': dark, '0.cls': text('0') })
+    expect(await contents(root)).toEqual({
+      classes: [],
+      labels: [0, 1],
+      files: ['a.tar/0.png', 'b.tar/0.png'],
+      values: [0, 1],
+    })
+  })
+
+  it('is refused where it is truncated, compressed or damaged, and where a label is missing', async () => {
+    const cut = tarOf({ 'ant/a.png': dark, 'cat/b.png': light })
+    truncateSync(cut, 512 + dark.length - 3)
+    await expect(openDataset(cut)).rejects.toMatchObject({ code: 'DATA_INVALID' })
+    const zipped = join(scratch(), 'x.tar')
+    writeFileSync(zipped, Buffer.concat([Buffer.from([0x1f, 0x8b]), Buffer.alloc(2000, 1)]))
+    await expect(openDataset(zipped)).rejects.toThrow(/found gzip.*gunzip/)
+    const damaged = tarOf({ 'ant/a.png': dark })
+    writeFileSync(damaged, Buffer.alloc(3000, 65))
+    await expect(openDataset(damaged)).rejects.toThrow('no header at byte 0')
+    await expect(openDataset(tarOf({ '0.png': dark, '0.cls': text('1'), '1.png': light }))).rejects.toThrow(
+      /shard\.tar\/1\.png: .*no class number.*found neither/,
+    )
+    await expect(openDataset(tarOf({ '0.png': dark, '0.cls': text('cat') }))).rejects.toThrow('found cat')
+  })
+})
+
+describe("MNIST's IDX", () => {
+  const idx = (sizes: readonly number[], data: readonly number[]): Buffer => {
+    const head = Buffer.alloc(4 + 4 * sizes.length)
+    head.writeUInt32BE(0x0800 + sizes.length)
+    for (const [i, size] of sizes.entries()) head.writeUInt32BE(size, 4 + 4 * i)
+    return Buffer.concat([head, Buffer.from(data)])
+  }
+  const images = idx([2, 2, 3], [0, 51, 102, 153, 204, 255, 255, 0, 0, 0, 0, 0])
+
+  it.each(['', '.gz'])('is a file of images beside one of labels (%s)', async (ending) => {
+    const pack = (bytes: Buffer) => (ending === '' ? bytes : gzipSync(bytes))
+    const root = folderOf({
+      [`t10k-images-idx3-ubyte${ending}`]: pack(images),
+      [`t10k-labels-idx1-ubyte${ending}`]: pack(idx([2], [7, 4])),
+    })
+    const path = join(root, `t10k-images-idx3-ubyte${ending}`)
+    await using grey = await openDataset(path, { channels: 1 })
+    expect([grey.imageShape, [...grey.labels], grey.file(1)]).toEqual([
+      [1, 2, 3],
+      [7, 4],
+      `t10k-images-idx3-ubyte${ending}#1`,
+    ])
+    const out = new Float32Array(6)
+    await grey.read(0, out)
+    expect([...out]).toEqual([0, 51, 102, 153, 204, 255].map((v) => Math.fround(v / 255)))
+    await using rgb = await openDataset(path)
+    expect(rgb.imageShape).toEqual([3, 2, 3])
+  })
+
+  it('is refused without its labels, with another number of them, truncated', async () => {
+    const name = 'train-images-idx3-ubyte'
+    const open = (files: Files) => openDataset(join(folderOf(files), name))
+    await expect(open({ [name]: images })).rejects.toMatchObject({ code: 'DATA_NOT_FOUND' })
+    const labels = (count: number) => ({ 'train-labels-idx1-ubyte': idx([count], new Array(count).fill(0)) })
+    await expect(open({ [name]: images, ...labels(3) })).rejects.toThrow('expected 2 labels; found 3')
+    await expect(open({ [name]: images.subarray(0, 20), ...labels(2) })).rejects.toThrow(
+      '4 bytes where its sizes need 12',
+    )
+    await expect(open({ [name]: Buffer.alloc(40), ...labels(2) })).rejects.toThrow('no IDX header')
+  })
+})
+
+describe('a pair of .npy', () => {
+  const npy = (descriptor: string, shape: string, data: Uint8Array): Buffer => {
+    const header = `{'descr': '${descriptor}', 'fortran_order': False, 'shape': (${shape}), }`.padEnd(117)
+    const head = Buffer.from(`\x93NUMPY\x01\x00\x76\x00${header}\n`, 'latin1')
+    return Buffer.concat([head, data])
+  }
+  const images = npy('|u1', '2, 1, 2, 2', Buffer.from([0, 255, 0, 255, 255, 0, 0, 0]))
+  const labels = npy('|u1', '2,', Buffer.from([5, 6]))
+
+  it.each([
+    ['test_images.npy', 'test_labels.npy'],
+    ['x_test.npy', 'y_test.npy'],
+    ['cats.npy', 'labels.npy'],
+  ])('is images in %s and labels in %s', async (name, other) => {
+    await using dataset = await openDataset(join(folderOf({ [name]: images, [other]: labels }), name), { channels: 1 })
+    const out = new Float32Array(4)
+    await dataset.read(1, out)
+    expect([dataset.imageShape, [...dataset.labels], [...out]]).toEqual([
+      [1, 2, 2],
+      [5, 6],
+      [1, 0, 0, 0],
+    ])
+  })
+
+  it('is refused without labels, and where one is damaged', async () => {
+    const open = (files: Files) => openDataset(join(folderOf(files), 'images.npy'))
+    await expect(open({ 'images.npy': images })).rejects.toThrow(/no labels beside the images.*expected labels\.npy/)
+    await expect(open({ 'images.npy': images.subarray(0, 130), 'labels.npy': labels })).rejects.toThrow('numpy.save')
   })
 })
