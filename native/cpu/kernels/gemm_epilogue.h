@@ -56,9 +56,10 @@ constexpr bool is_activation(Epilogue kind) {
          kind == Epilogue::relu;
 }
 
-// Rows row … row + rows - 1 and `columns` columns from `column` on of the result; tile [rows][64] holds their product.
+// Rows row … row + rows - 1 and `columns` columns from `column` on of the result, which are rows `places` of what is stored; tile [rows][64]
+// holds their product.
 struct Block {
-  std::int64_t row;
+  std::int64_t row, places[kBlockRows];
   int rows, column, columns;
   const float* tile;
 };
@@ -83,7 +84,7 @@ template <class T>
 [[gnu::always_inline]] inline void fetch_block(const Gemm& g, const Block& block) {
   const auto columns = static_cast<std::size_t>(block.columns);
   for (int r = 0; r < block.rows; ++r) {
-    const std::int64_t at = mapped_row(g.out_map, block.row + r) * g.n + block.column;
+    const std::int64_t at = block.places[r] * g.n + block.column;
     if (g.epilogue == Epilogue::step_linf) {
       fetch(g.step.x + at, columns * sizeof(float));
       fetch(g.step.x0 + at, columns * sizeof(float));
@@ -102,7 +103,7 @@ template <class T, class Out, Epilogue kKind>
   const float* bias = g.bias == nullptr ? nullptr : g.bias + block.column;
   const float* scale = g.scale == nullptr ? nullptr : g.scale + block.column;
   for (int r = 0; r < block.rows; ++r) {
-    const std::int64_t row = block.row + r, at = mapped_row(g.out_map, row) * g.n + block.column;
+    const std::int64_t row = block.row + r, at = block.places[r] * g.n + block.column;
     const float* tile = block.tile + r * kPanelColumns;
     Out* out = static_cast<Out*>(g.out) + at;
     T* aux = g.aux == nullptr ? nullptr : static_cast<T*>(g.aux) + at;
@@ -118,8 +119,15 @@ template <class T, class Out, Epilogue kKind>
         if (table != nullptr) v = _mm512_add_ps(v, load_lanes(table + c, count));
         if (residual != nullptr) v = _mm512_add_ps(v, load_lanes(residual + c, count));
       } else if constexpr (is_activation(kKind)) {
+        if constexpr (kKind == Epilogue::relu) {
+          if (residual != nullptr) v = _mm512_add_ps(v, load_lanes(residual + c, count));
+        }
         if (aux != nullptr) store_lanes(aux + c, count, v);
         v = activate<kKind>(v);
+      } else if constexpr (kKind == Epilogue::relu_backward) {
+        if (residual != nullptr) v = _mm512_add_ps(v, load_lanes(residual + c, count));
+        // Selected, not multiplied: an infinite gradient where the slope is zero is no NaN.
+        v = _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(load_lanes(static_cast<const T*>(aux) + c, count), _mm512_setzero_ps(), _CMP_GT_OQ), v);
       } else {
         v = _mm512_mul_ps(v, activation_slope<kKind>(load_lanes(static_cast<const T*>(aux) + c, count)));
       }

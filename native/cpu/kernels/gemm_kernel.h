@@ -31,25 +31,34 @@ inline __m512i broadcast_unit(const std::byte* from) {
   return _mm512_set1_epi32(unit);
 }
 
-// tile [6][64] = or += a . b over `units`. a: 6 rows; panel [units][kVectors * 16], on 64 bytes.
+// Part of 6 rows of a, in `pieces` of `units` each that may lie anywhere: rows[piece][6].
+struct BlockOperand {
+  const std::byte* const (*rows)[kBlockRows];
+  std::size_t pieces, units;
+};
+
+// tile [6][64] = or += a . b; panel [pieces * units][kVectors * 16], on 64 bytes.
 template <bool kFloat, int kVectors>
-inline void multiply_block(const std::byte* const (&a)[kBlockRows], const std::int32_t* panel, std::size_t units, bool first, float* tile) {
+inline void multiply_block(const BlockOperand& a, const std::int32_t* panel, bool first, float* tile) {
   __m512 sum[kBlockRows][kVectors];
 #pragma GCC unroll 6
   for (int r = 0; r < kBlockRows; ++r)
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[r][v] = first ? _mm512_setzero_ps() : _mm512_load_ps(tile + r * kPanelColumns + v * kVector);
-  const std::byte *const a0 = a[0], *const a1 = a[1], *const a2 = a[2], *const a3 = a[3], *const a4 = a[4], *const a5 = a[5];
-  for (std::size_t at = 0; at < units * 4; at += 4, panel += kVectors * kVector) {
-    __m512i b[kVectors];
+  for (std::size_t piece = 0; piece < a.pieces; ++piece) {
+    const std::byte* const(&of)[kBlockRows] = a.rows[piece];
+    const std::byte *const a0 = of[0], *const a1 = of[1], *const a2 = of[2], *const a3 = of[3], *const a4 = of[4], *const a5 = of[5];
+    for (std::size_t at = 0; at < a.units * 4; at += 4, panel += kVectors * kVector) {
+      __m512i b[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) b[v] = _mm512_load_si512(panel + v * kVector);
-    const std::byte* const row[kBlockRows] = {a0, a1, a2, a3, a4, a5};
+      for (int v = 0; v < kVectors; ++v) b[v] = _mm512_load_si512(panel + v * kVector);
+      const std::byte* const row[kBlockRows] = {a0, a1, a2, a3, a4, a5};
 #pragma GCC unroll 6
-    for (int r = 0; r < kBlockRows; ++r) {
-      const __m512i x = broadcast_unit(row[r] + at);
+      for (int r = 0; r < kBlockRows; ++r) {
+        const __m512i x = broadcast_unit(row[r] + at);
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = multiply_add<kFloat>(sum[r][v], x, b[v]);
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = multiply_add<kFloat>(sum[r][v], x, b[v]);
+      }
     }
   }
 #pragma GCC unroll 6
