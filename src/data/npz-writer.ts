@@ -1,8 +1,9 @@
-import { type FileHandle, mkdir, mkdtemp, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, mkdtemp, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { SignstepError } from '../errors/index.js'
 import { type DType, elementCount, newTypedArray, type Tensor, type TypedArray } from '../tensor/index.js'
 import { crc32 } from './crc32.js'
+import { makeFolder } from './make-folder.js'
 import { npyHeader } from './npy.js'
 import { centralDirectory, localHeader, type StoredEntry } from './zip-layout.js'
 
@@ -31,7 +32,7 @@ export async function createNpzWriter(path: string, fields: NpzFields): Promise<
   const rowLength = (name: string) => elementCount(fields[name].shape)
   const files = new Map<string, FileHandle>()
   const folder = await failing(path, async () => {
-    await mkdir(dirname(path), { recursive: true })
+    await makeFolder(dirname(path))
     return mkdtemp(join(dirname(path), `.${basename(path)}-`))
   })
   let count = 0
@@ -88,7 +89,7 @@ export async function createNpzWriter(path: string, fields: NpzFields): Promise<
  */
 export async function writeNpz(path: string, arrays: Readonly<Record<string, Tensor>>): Promise<void> {
   await failing(path, async () => {
-    await mkdir(dirname(path), { recursive: true })
+    await makeFolder(dirname(path))
     const folder = await mkdtemp(join(dirname(path), `.${basename(path)}-`))
     try {
       const whole = join(folder, 'whole')

@@ -1,6 +1,6 @@
 import { readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { DataError, nearest, OptionError } from '../errors/index.js'
+import { DataError, nearest, OptionError, refuseUnknownOptions } from '../errors/index.js'
 import type { Archive } from './archive.js'
 import { openCifarBinary } from './cifar-binary.js'
 import { classFolders } from './class-folders.js'
@@ -27,6 +27,8 @@ export interface DatasetOptions extends Geometry {
   readonly channels?: number
 }
 
+const OPTIONS = ['resize', 'crop', 'interpolation', 'limit', 'imageShape', 'channels']
+
 /**
  * Opens labelled images (JPEG, PNG, WebP): a folder, zip or tar of class folders, or of images beside a table of their labels; a table of paths
  * and labels; WebDataset's tar shards; an .npz, or .npy of images beside one of labels; CIFAR-10's binary file; MNIST's IDX. Without a
@@ -38,6 +40,7 @@ export interface DatasetOptions extends Geometry {
  * @throws DataError DATA_NOT_FOUND, DATA_INVALID; OptionError
  */
 export async function openDataset(path: string, options: DatasetOptions = {}): Promise<Dataset> {
+  refuseUnknownOptions(options, OPTIONS, 'openDataset')
   const { limit, imageShape = [], channels } = options
   checkGeometry(options)
   if (limit !== undefined && !(Number.isInteger(limit) && limit >= 1))

@@ -1,6 +1,6 @@
 import type { AttackProgress, AttackResult, AttackSpec } from '../attack/index.js'
 import { batches, checkLabels, type Dataset } from '../data/index.js'
-import { nearest, OptionError, throwIfAborted } from '../errors/index.js'
+import { OptionError, refuseUnknownOptions, throwIfAborted } from '../errors/index.js'
 import type { Model } from '../model/index.js'
 import { describeEnvironment } from './environment.js'
 import { type AttackOutcome, type EvaluationResult, type Example, proportion } from './result.js'
@@ -65,7 +65,7 @@ export interface Evaluation {
  */
 export async function evaluate(model: Model, dataset: Dataset, options: EvaluateOptions): Promise<Evaluation> {
   const started = new Date()
-  checkOptions(options)
+  refuseUnknownOptions(options, OPTIONS, 'evaluate')
   const { attacks, seed = 0, signal } = options
   const names = new Set(attacks.map((spec) => `${spec.name} ${spec.eps}`))
   if (names.size < attacks.length)
@@ -155,17 +155,6 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
 }
 
 const OPTIONS = ['attacks', 'batch', 'seed', 'attackErrors', 'examples', 'command', 'signal', 'onProgress', 'onBatch']
-
-function checkOptions(options: EvaluateOptions): void {
-  for (const key of Object.keys(options)) {
-    if (OPTIONS.includes(key)) continue
-    const near = nearest(key, OPTIONS)
-    throw new OptionError('OPTION_UNKNOWN', 'is no option of evaluate', {
-      subject: key,
-      cure: near && `Did you mean ${near}?`,
-    })
-  }
-}
 
 /** Passes through the model that one sample costs: a gradient counts as three forwards. */
 const passes = ({ steps, restarts, loss }: AttackSpec): number => 1 + 3 * steps * restarts + (loss === 'kl' ? 1 : 0)

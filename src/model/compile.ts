@@ -7,6 +7,7 @@ import { writeWhole } from '../onnx/index.js'
 import { hashOf } from './hash-of.js'
 import { type PreprocessOptions, preprocessOptions, resolvePreprocess } from './preprocess.js'
 import { type ReadOptions, readGraph, readOptions } from './read-graph.js'
+import { freedModel, verifyRebatched } from './verify-rebatched.js'
 
 export interface PlanFileOptions extends ReadOptions, PreprocessOptions {
   /** What an attack with the plan climbs. */
@@ -36,16 +37,18 @@ export async function compile(path: string, output: string, options: PlanFileOpt
   refuseUnknownOptions(options, OPTIONS, 'compile')
   const { loss = 'cross-entropy', targeted = false } = options
   checkLoss(loss, targeted)
-  const { imported } = await readGraph(path, options)
+  const { onnx, imported } = await readGraph(path, options)
   const preprocess = resolvePreprocess(options, imported.graph.inputs[0].shape[1] as number)
   const forward = forwardGraph(canonicalise(imported.graph, { keepParameters: false }), preprocess)
   const program = compileProgram(forward, { loss, targeted })
+  const notes = [...imported.notes]
+  await verifyRebatched(freedModel(path, forward, preprocess), onnx, imported, notes)
   const plan = writePlan(program, `${basename(path)} sha256:${await hashOf(path)}`)
   await writeWhole([{ path: output, chunks: [plan] }], 'the plan')
   return {
     bytes: plan.length,
     forwardSteps: program.forward.length,
     gradientSteps: program.gradient.length,
-    notes: imported.notes,
+    notes,
   }
 }

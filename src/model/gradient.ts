@@ -1,10 +1,11 @@
-import { checkLoss, jointGraph, type LossName } from '../autodiff/index.js'
+import { checkLoss, forwardGraph, jointGraph, type LossName } from '../autodiff/index.js'
 import { forRuntime } from '../backend/index.js'
 import { ModelError, OptionError, refuseUnknownOptions } from '../errors/index.js'
 import { canonicalise, exportModel } from '../graph/index.js'
 import { writeModel } from '../onnx/index.js'
 import { type PreprocessOptions, preprocessOptions, resolvePreprocess } from './preprocess.js'
 import { type ReadOptions, readGraph, readOptions } from './read-graph.js'
+import { freedModel, verifyRebatched } from './verify-rebatched.js'
 
 export interface GradientOptions extends ReadOptions, PreprocessOptions {
   readonly loss?: LossName
@@ -33,7 +34,7 @@ export async function gradient(path: string, output: string, options: GradientOp
   refuseUnknownOptions(options, OPTIONS, 'gradient')
   const { loss = 'cross-entropy', targeted = false, parameters } = options
   checkLoss(loss, targeted)
-  const { imported } = await readGraph(path, options)
+  const { onnx, imported } = await readGraph(path, options)
   const preprocess = resolvePreprocess(options, imported.graph.inputs[0].shape[1] as number)
   const canonical = canonicalise(imported.graph, { keepParameters: parameters !== undefined })
   const joint = jointGraph(canonical, { preprocess, loss, targeted, parameters })
@@ -47,6 +48,8 @@ export async function gradient(path: string, output: string, options: GradientOp
   const stray = joint.inputs.find(({ name }) => !['images', 'labels', 'targets', 'reference_logits'].includes(name))
   if (stray !== undefined)
     throw new ModelError('MODEL_UNSUPPORTED', 'the model has a second input', { subject: path, found: stray.name })
+  const notes = [...imported.notes]
+  await verifyRebatched(freedModel(path, forwardGraph(canonical, preprocess), preprocess), onnx, imported, notes)
   await writeModel(output, exportModel(forRuntime(joint)))
-  return { inputs: joint.inputs.map(({ name }) => name), outputs, notes: imported.notes }
+  return { inputs: joint.inputs.map(({ name }) => name), outputs, notes }
 }

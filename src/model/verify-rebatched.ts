@@ -1,11 +1,23 @@
+import type { Preprocess } from '../autodiff/index.js'
+import { forRuntime } from '../backend/index.js'
 import { ModelError } from '../errors/index.js'
-import type { ImportedModel } from '../graph/index.js'
+import { exportModel, type Graph, type ImportedModel } from '../graph/index.js'
 import type { OnnxModel } from '../onnx/index.js'
 import { encodeModel } from '../onnx/index.js'
-import type { Model } from './model.js'
 
 /** Float32 sums in another order differ by this much of the largest logit. */
 const TOLERANCE = 1e-3
+
+const quiet = { intraOpNumThreads: 1, logSeverityLevel: 3 } as const
+
+/** What is compared: a model at work, or one that is only written to a file. */
+export interface FreedModel {
+  readonly file: string
+  readonly imageShape: readonly [number, number, number]
+  readonly classes: number
+  readonly preprocess: Preprocess
+  rawLogits(images: Float32Array): Promise<Float32Array>
+}
 
 /**
  * Compares a model whose fixed batch was made free with the file as it is, on random images: at the file's own batch and, as rows of a
@@ -13,7 +25,7 @@ const TOLERANCE = 1e-3
  * `notes` is told that nothing was compared.
  */
 export async function verifyRebatched(
-  model: Model,
+  model: FreedModel,
   onnx: OnnxModel,
   { rebatched, logits, probabilities, channelsLast }: ImportedModel,
   notes: string[],
@@ -30,7 +42,7 @@ export async function verifyRebatched(
   const batch = rebatched.original
   const [c, h, w] = model.imageShape
   const images = Float32Array.from({ length: 2 * batch * c * h * w }, (_, i) => 0.5 + 0.5 * Math.sin(i * 12.9898))
-  const session = await InferenceSession.create(encodeModel(onnx), { intraOpNumThreads: 1, logSeverityLevel: 3 })
+  const session = await InferenceSession.create(encodeModel(onnx), quiet)
   const expected: number[] = []
   for (const half of [0, 1]) {
     const part = preprocessed(images.slice((half * images.length) / 2, ((half + 1) * images.length) / 2), model)
@@ -52,6 +64,27 @@ export async function verifyRebatched(
     found: `a difference of ${(worst / largest).toExponential(1)} of the largest logit`,
     cure: 'Export the model with a dynamic batch axis.',
   })
+}
+
+/** The model of a forward graph that no backend has taken up: run by ONNX Runtime when its logits are asked for. */
+export function freedModel(file: string, forward: Graph, preprocess: Preprocess): FreedModel {
+  const imageShape = forward.inputs[0].shape.slice(1) as unknown as [number, number, number]
+  const [{ name, shape }] = forward.outputs
+  return {
+    file,
+    imageShape,
+    classes: shape[1] as number,
+    preprocess,
+    async rawLogits(images) {
+      const { InferenceSession, Tensor } = await import('onnxruntime-node')
+      const session = await InferenceSession.create(encodeModel(exportModel(forRuntime(forward))), quiet)
+      const count = images.length / imageShape.reduce((a, b) => a * b, 1)
+      const feeds = { [forward.inputs[0].name]: new Tensor('float32', images, [count, ...imageShape]) }
+      const logits = (await session.run(feeds))[name].data as Float32Array
+      await session.release()
+      return logits
+    },
+  }
 }
 
 /** [N,C,area] as [N,area,C]. */
@@ -81,7 +114,7 @@ function softmax(logits: Float32Array, classes: number): Float32Array {
 /** What the graph does in front of the model's own input, on plain arrays. */
 function preprocessed(
   images: Float32Array,
-  { imageShape: [channels, height, width], preprocess }: Model,
+  { imageShape: [channels, height, width], preprocess }: FreedModel,
 ): Float32Array {
   const { mean, std, scale, channelOrder } = preprocess
   const plane = height * width

@@ -1,4 +1,4 @@
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
 import { SignstepError } from '../errors/index.js'
 
 export interface WholeFile {
@@ -12,6 +12,7 @@ export interface WholeFile {
  */
 export async function writeWhole(files: readonly WholeFile[], what: string): Promise<void> {
   const temporary = (target: string): string => `${target}.${process.pid}.tmp`
+  for (const { path } of files) await refuseWhatIsNoFile(path, what)
   try {
     for (const { path, chunks } of files) await writeDurably(temporary(path), chunks)
     for (const { path } of files) await rename(temporary(path), path)
@@ -24,6 +25,18 @@ export async function writeWhole(files: readonly WholeFile[], what: string): Pro
       cause,
     })
   }
+}
+
+/** The rename would put a file in the place of a device. */
+async function refuseWhatIsNoFile(path: string, what: string): Promise<void> {
+  const there = await stat(path).catch(() => undefined)
+  if (there === undefined || there.isFile()) return
+  throw new SignstepError('OUTPUT_FAILED', `${what} cannot be written`, {
+    subject: path,
+    expected: 'a new name, or that of a file to replace',
+    found: there.isDirectory() ? 'a folder' : 'a device, pipe or socket',
+    cure: 'Give the name of a file.',
+  })
 }
 
 async function writeDurably(path: string, chunks: readonly Uint8Array[]): Promise<void> {

@@ -1,13 +1,17 @@
-import { createWriteStream, type WriteStream } from 'node:fs'
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createNpzWriter, type NpzWriter } from '../data/index.js'
+import { createNpzWriter, makeFolder, type NpzWriter } from '../data/index.js'
 import { SignstepError } from '../errors/index.js'
 import type { BatchOutcome, EvaluationResult, Example } from '../evaluate/index.js'
 import { epsLabel } from './eps-label.js'
 import { renderReport } from './html.js'
+import { LineFile } from './line-file.js'
 
-const OURS = new Set(['result.json', 'samples.csv', 'metrics.jsonl', 'report.html', 'adversarial'])
+/** Under which a file is written until it is whole; a run that was killed may leave one. */
+const temporaryName = (path: string): string => `${path}.part`
+
+const WHOLE = ['result.json', 'report.html']
+const OURS = new Set([...WHOLE, ...WHOLE.map(temporaryName), 'samples.csv', 'metrics.jsonl', 'adversarial'])
 
 export interface RunFolderOptions {
   /** Column names and file names of the attacks, in the order of the run. */
@@ -25,55 +29,75 @@ export interface RunFolderOptions {
 export class RunFolder {
   readonly path: string
   private readonly options: RunFolderOptions
-  private readonly samples: WriteStream
-  private readonly metrics: WriteStream
-  private readonly archives: readonly NpzWriter[]
+  private readonly archives: NpzWriter[] = []
+  private samples!: LineFile
+  private metrics!: LineFile
+  /** The folder was not there before. */
+  private made = false
+  /** Something was measured that is worth keeping. */
+  private measured = false
 
-  private constructor(path: string, options: RunFolderOptions, archives: readonly NpzWriter[]) {
+  private constructor(path: string, options: RunFolderOptions) {
     this.path = path
     this.options = options
-    this.archives = archives
-    this.samples = createWriteStream(join(path, 'samples.csv'))
-    this.metrics = createWriteStream(join(path, 'metrics.jsonl'))
   }
 
   /** Makes the folder, or takes one that is empty or holds an earlier run, whose files it replaces. */
   static async create(path: string, options: RunFolderOptions): Promise<RunFolder> {
+    const folder = new RunFolder(path, options)
     try {
-      await mkdir(path, { recursive: true })
-      const foreign = (await readdir(path)).filter((name) => !OURS.has(name))
-      if (foreign.length > 0)
-        throw new SignstepError('OUTPUT_FAILED', 'the folder holds other files', {
-          subject: path,
-          expected: 'a new or empty folder, or one of an earlier run',
-          found: foreign.slice(0, 3).join(', '),
-          cure: 'Give another --out.',
-        })
-      for (const name of OURS) await rm(join(path, name), { recursive: true, force: true })
-      const archives: NpzWriter[] = []
-      if (options.saveAdversarial) {
-        await mkdir(join(path, 'adversarial'))
-        for (const { name, eps } of options.attacks)
-          archives.push(
-            await createNpzWriter(join(path, 'adversarial', `${name}-${epsLabel(eps).replace('/', '_')}.npz`), {
-              images: { dtype: 'float32', shape: options.imageShape },
-              clean: { dtype: 'float32', shape: options.imageShape },
-              labels: { dtype: 'int64', shape: [] },
-              predictions: { dtype: 'int64', shape: [] },
-              success: { dtype: 'bool', shape: [] },
-              loss: { dtype: 'float32', shape: [] },
-              linf: { dtype: 'float32', shape: [] },
-              l2: { dtype: 'float32', shape: [] },
-            }),
-          )
-      }
-      const folder = new RunFolder(path, options, archives)
-      const columns = options.attacks.map(({ name, eps }) => `${name}@${epsLabel(eps)}`)
-      await folder.write(folder.samples, `index,file,label,clean${columns.map((name) => `,${name}`).join('')}\n`)
+      await folder.open()
       return folder
     } catch (error) {
       throw asOutputError(error, path)
     }
+  }
+
+  private async open(): Promise<void> {
+    const { path, options } = this
+    this.made = await makeFolder(path)
+    const foreign = (await readdir(path)).filter((name) => !OURS.has(name))
+    if (foreign.length > 0)
+      throw new SignstepError('OUTPUT_FAILED', 'the folder holds other files', {
+        subject: path,
+        expected: 'a new or empty folder, or one of an earlier run',
+        found: foreign.slice(0, 3).join(', '),
+        cure: 'Give another --out.',
+      })
+    await this.clear()
+    try {
+      this.samples = await LineFile.create(join(path, 'samples.csv'))
+      this.metrics = await LineFile.create(join(path, 'metrics.jsonl'))
+      const columns = options.attacks.map(({ name, eps }) => `,${name}@${epsLabel(eps)}`).join('')
+      await this.samples.append(`index,file,label,clean${columns}\n`)
+      if (options.saveAdversarial) await this.openArchives()
+    } catch (error) {
+      await this.abandon()
+      throw error
+    }
+  }
+
+  private async openArchives(): Promise<void> {
+    const { attacks, imageShape } = this.options
+    const folder = join(this.path, 'adversarial')
+    await mkdir(folder)
+    for (const { name, eps } of attacks)
+      this.archives.push(
+        await createNpzWriter(join(folder, `${name}-${epsLabel(eps).replace('/', '_')}.npz`), {
+          images: { dtype: 'float32', shape: imageShape },
+          clean: { dtype: 'float32', shape: imageShape },
+          labels: { dtype: 'int64', shape: [] },
+          predictions: { dtype: 'int64', shape: [] },
+          success: { dtype: 'bool', shape: [] },
+          loss: { dtype: 'float32', shape: [] },
+          linf: { dtype: 'float32', shape: [] },
+          l2: { dtype: 'float32', shape: [] },
+        }),
+      )
+  }
+
+  private async clear(): Promise<void> {
+    for (const name of OURS) await rm(join(this.path, name), { recursive: true, force: true })
   }
 
   /** Appends the verdicts (1 = still right) and a line of running metrics; with saved adversarials, their rows. */
@@ -100,8 +124,9 @@ export class RunFolder {
       })),
     }
     try {
-      await this.write(this.samples, lines.join(''))
-      await this.write(this.metrics, `${JSON.stringify(metric)}\n`)
+      await this.samples.append(lines.join(''))
+      await this.metrics.append(`${JSON.stringify(metric)}\n`)
+      this.measured = true
       const [c, h, w] = this.options.imageShape
       const per = c * h * w
       for (const [a, archive] of this.archives.entries()) {
@@ -136,31 +161,30 @@ export class RunFolder {
     }
   }
 
-  /** Ends an interrupted run: what was measured stays in samples.csv and metrics.jsonl, unfinished archives go. */
+  /**
+   * Ends a run that was interrupted or failed: what was measured stays in samples.csv and metrics.jsonl, unfinished archives go. Of a run
+   * that measured nothing, nothing stays. Never throws: what went wrong before is what is to be told.
+   */
   async abandon(): Promise<void> {
-    for (const archive of this.archives) await archive.abort()
-    await this.close()
+    try {
+      for (const archive of this.archives) await archive.abort()
+      await this.close()
+      if (this.measured) return
+      await this.clear()
+      if (this.made) await rmdir(this.path)
+    } catch {
+      // A disk that fails, or a folder in which others have put something.
+    }
   }
 
   private async close(): Promise<void> {
-    await Promise.all([this.samples, this.metrics].map((stream) => new Promise<void>((done) => stream.end(done))))
-  }
-
-  private write(stream: WriteStream, text: string): Promise<void> {
-    return new Promise((done, fail) => {
-      const failed = (error: Error): void => fail(error)
-      stream.once('error', failed)
-      stream.write(text, (error) => {
-        stream.off('error', failed)
-        if (error) fail(error)
-        else done()
-      })
-    })
+    await this.samples?.close()
+    await this.metrics?.close()
   }
 }
 
 export async function writeAtomically(path: string, text: string): Promise<void> {
-  const temporary = `${path}.part`
+  const temporary = temporaryName(path)
   try {
     const file = await open(temporary, 'w')
     try {
@@ -185,6 +209,7 @@ function asOutputError(error: unknown, path: string): unknown {
     EROFS: 'Give a folder you may write to.',
     ENOTDIR: 'Give a folder, not a file.',
     EEXIST: 'Give a folder, not a file.',
+    ENOENT: 'Give a folder in which folders can be made.',
   }
   if (cause.code === undefined) return error
   return new SignstepError('OUTPUT_FAILED', `cannot be written (${cause.message})`, {
