@@ -4,9 +4,10 @@
 #include <memory>
 
 #include "../cuda/device_case.h"
+#include "../epilogue_oracle.h"
 
 using namespace device_case;
-using signstep::kernels::Epilogue;
+using namespace epilogue_oracle;
 using signstep::kernels::Gemm;
 using signstep::kernels::gemm;
 using signstep::kernels::RowMap;
@@ -16,40 +17,6 @@ namespace {
 constexpr Precision kPrecisions[] = {Precision::bf16, Precision::float32};
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
-double normal_cdf(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-double tanh_argument(double x) { return 2 * std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x); }
-double tanh_slope(double x) { return 2 * std::sqrt(2 / std::acos(-1.0)) * (1 + 3 * 0.044715 * x * x); }
-
-double activation(Epilogue kind, double x) {
-  switch (kind) {
-    case Epilogue::gelu_erf: return x * normal_cdf(x);
-    case Epilogue::gelu_tanh: return x * sigmoid(tanh_argument(x));
-    case Epilogue::quick_gelu: return x * sigmoid(1.702 * x);
-    case Epilogue::silu: return x * sigmoid(x);
-    case Epilogue::relu: return x > 0 ? x : 0;
-    default: return x;
-  }
-}
-
-double slope(Epilogue kind, double x) {
-  const auto gated = [&](double s, double inner) { return s + x * s * (1 - s) * inner; };
-  switch (kind) {
-    case Epilogue::gelu_erf_backward: return normal_cdf(x) + x * std::exp(-x * x / 2) / std::sqrt(2 * std::acos(-1.0));
-    case Epilogue::gelu_tanh_backward: return gated(sigmoid(tanh_argument(x)), tanh_slope(x));
-    case Epilogue::quick_gelu_backward: return gated(sigmoid(1.702 * x), 1.702);
-    case Epilogue::silu_backward: return gated(sigmoid(x), 1);
-    case Epilogue::relu_backward: return x > 0 ? 1 : 0;
-    default: return 1;
-  }
-}
-
-bool is_forward(Epilogue kind) {
-  return kind == Epilogue::gelu_erf || kind == Epilogue::gelu_tanh || kind == Epilogue::quick_gelu || kind == Epilogue::silu ||
-         kind == Epilogue::relu;
-}
-bool is_store(Epilogue kind) { return kind == Epilogue::store || kind == Epilogue::store_float; }
 
 std::int64_t mapped(const RowMap& map, std::int64_t row) {
   return map.group == 0 ? row : row / map.group * map.stride + map.offset + row % map.group;
@@ -113,9 +80,9 @@ Reference compute(const Problem& p, const Inputs& in) {
       }
       const std::size_t at = size(mapped(p.out_map, row)) * n + c;
       const auto finish = [&](double sum) {
-        if (!is_store(p.epilogue) && !is_forward(p.epilogue)) return sum * slope(p.epilogue, in.aux[at]);
+        if (!is_store(p.epilogue) && !is_forward(p.epilogue)) return (p.residual ? sum + in.residual[at] : sum) * slope(p.epilogue, in.aux[at]);
         if (p.bias) sum += in.bias[c];
-        if (is_forward(p.epilogue)) return activation(p.epilogue, sum);
+        if (is_forward(p.epilogue)) return activation(p.epilogue, p.residual ? sum + in.residual[at] : sum);
         if (p.scale) sum *= in.scale[c];
         if (p.residual) sum += in.residual[at];
         if (p.table) sum += in.table[size(row % p.out_map.group) * n + c];
@@ -123,7 +90,7 @@ Reference compute(const Problem& p, const Inputs& in) {
       };
       r.out[at] = finish(exact);
       r.plain[at] = static_cast<float>(finish(plain));
-      r.aux[at] = exact + (p.bias ? in.bias[c] : 0);
+      r.aux[at] = exact + (p.bias ? in.bias[c] : 0) + (p.residual ? in.residual[at] : 0);
       r.written.push_back(at);
     }
   }
@@ -210,10 +177,6 @@ void check(const Problem& p, std::mt19937& random) {
   for (std::size_t i = 0; i < result.size(); i++) untouched = untouched && (touched[i] || std::isnan(result[i]));
   EXPECT(untouched);
 }
-
-constexpr Epilogue kActivations[] = {Epilogue::gelu_erf, Epilogue::gelu_tanh, Epilogue::quick_gelu, Epilogue::silu, Epilogue::relu};
-constexpr Epilogue kDerivatives[] = {Epilogue::gelu_erf_backward, Epilogue::gelu_tanh_backward, Epilogue::quick_gelu_backward,
-                                     Epilogue::silu_backward, Epilogue::relu_backward};
 
 // ---- the step ----------------------------------------------------------------------------------------------------------------------------
 
@@ -335,6 +298,19 @@ TEST("cpu gemm: store = residual + scale * (product + bias), each of which may b
         check({.rows = 67, .n = 72, .k = 48, .epilogue = epilogue, .precision = precision, .bias = (parts & 1) != 0,
                .scale = (parts & 2) != 0, .residual = (parts & 4) != 0},
               random);
+}
+
+TEST("cpu gemm: relu and its gradient add a residual before they decide, at the rows of the result") {
+  std::mt19937 random(22);
+  for (Precision precision : kPrecisions)
+    for (bool keep : {true, false}) {
+      const RowMap behind_token{.group = 7, .stride = 8, .offset = 1};
+      check({.rows = 77, .n = 88, .k = 56, .epilogue = Epilogue::relu, .precision = precision, .residual = true, .keep_aux = keep}, random);
+      check({.rows = 70, .n = 20, .k = 24, .epilogue = Epilogue::relu, .precision = precision, .residual = true, .keep_aux = keep,
+             .out_map = behind_token},
+            random);
+      check({.rows = 77, .n = 88, .k = 56, .epilogue = Epilogue::relu_backward, .precision = precision, .bias = false, .residual = true}, random);
+    }
 }
 
 TEST("cpu gemm: activations keep the pre-activation where asked") {
@@ -459,6 +435,9 @@ TEST("cpu gemm: what the kernel cannot serve is refused in words") {
   g.precision = Precision::bf16;
   g.epilogue = Epilogue::gelu_erf_backward;
   EXPECT(refused(g));
+  g.epilogue = Epilogue::gelu_erf, g.residual = some.data();
+  EXPECT(refused(g));
+  g.residual = nullptr;
   g.epilogue = Epilogue::step_linf;
   EXPECT(refused(g));
 }
