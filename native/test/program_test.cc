@@ -246,7 +246,9 @@ TEST("the numbers of the launchers' enumerations are those that the plan is chec
   using signstep::kernels::Function;
   using signstep::kernels::Reduction;
   EXPECT(static_cast<Dim>(Epilogue::store) == kStore && static_cast<Dim>(Epilogue::store_float) == kStoreFloat);
-  EXPECT(static_cast<Dim>(Epilogue::step_linf) == kEpilogues);  // the engine's own, of no plan
+  EXPECT(static_cast<Dim>(Epilogue::norm_backward) == kNormBackward && is_epilogue(kNormBackward));
+  EXPECT(!is_epilogue(static_cast<Dim>(Epilogue::step_linf)));  // the engine's own, of no plan
+  EXPECT(kStatisticsColumns == signstep::kernels::kStatisticsColumns);
   for (const Epilogue forward : {Epilogue::gelu_erf, Epilogue::gelu_tanh, Epilogue::quick_gelu, Epilogue::silu, Epilogue::relu})
     EXPECT(writes_aux(static_cast<Dim>(forward)) && !reads_aux(static_cast<Dim>(forward)));
   for (const Epilogue backward : {Epilogue::gelu_erf_backward, Epilogue::gelu_tanh_backward, Epilogue::quick_gelu_backward,

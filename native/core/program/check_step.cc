@@ -28,11 +28,11 @@ class StepCheck {
   StepCheck(const Program& program, const Step& step, std::int64_t batch) : program_(program), step_(step), batch_(batch) {}
 
   void run() {
-    if (op_name(step_.op) == nullptr) refuse("op", "1 to 15", std::to_string(static_cast<std::uint32_t>(step_.op)));
+    if (op_name(step_.op) == nullptr) refuse("op", "an operation", std::to_string(static_cast<std::uint32_t>(step_.op)));
     if (std::memchr(step_.name, 0, kNameBytes) == nullptr) refuse("name", "at most 63 bytes and a zero", "64 bytes");
     for (const float value : step_.floats)
       if (std::isnan(value)) refuse("floats", "numbers", "NaN");
-    if (step_.op == Op::gemm) integer(3, "epilogue", 0, kEpilogues - 1);
+    if (step_.op == Op::gemm && !is_epilogue(step_.ints[3])) refuse("epilogue", "0 to 11 or 13", std::to_string(step_.ints[3]));
     check_operands();
     switch (step_.op) {
       case Op::gemm: return gemm();
@@ -50,6 +50,7 @@ class StepCheck {
       case Op::scatter_add: return gather(true);
       case Op::fill: return fill();
       case Op::loss: return loss();
+      case Op::row_statistics: return row_statistics();
     }
   }
 
@@ -177,13 +178,51 @@ class StepCheck {
       float32(7, "table", times(group, n));
     }
     live(10);
+    folded_norm(rows, n, k, epilogue);
+  }
+  // LayerNorm folded into a product.
+  void folded_norm(std::int64_t rows, std::int64_t n, std::int64_t k, Dim epilogue) const {
+    const bool backward = epilogue == kNormBackward;
+    flag(11, "rms");
+    if (given(8)) {
+      if (step_.ints[4] != 0 || step_.ints[7] != 0) refuse("norm_statistics", "no row maps", "groups of rows");
+      float32(8, "norm_statistics", statistics_of(rows, backward ? n : k));
+      epsilon();
+    }
+    if (given(9)) {
+      if (!given(8)) refuse("column_sums", "norm_statistics beside it", "none");
+      float32(9, "column_sums", n);
+      if (buffer(9).storage != Storage::row_sums) refuse("column_sums", "row sums", "another buffer");
+    }
+    if (given(10)) {
+      if (epilogue != kStore) refuse("statistics", "the epilogue store", std::to_string(epilogue));
+      float32(10, "statistics", statistics_of(stored_rows(rows, 7, "out_group"), n));
+    }
+    if (!given(11)) return;
+    if (backward)
+      float32(11, "dots", times(rows, size(12, "dot_parts")));
+    else
+      float32(11, "dots", times(stored_rows(rows, 7, "out_group"), parts_of(n)));
+  }
+  static std::int64_t parts_of(std::int64_t columns) { return (columns + kStatisticsColumns - 1) / kStatisticsColumns; }
+  static std::int64_t statistics_of(std::int64_t rows, std::int64_t columns) { return times(rows, 2 * parts_of(columns)); }
+  void epsilon() const {
+    if (!(step_.floats[0] >= 0) || std::isinf(step_.floats[0])) refuse("epsilon", "0 or more", std::to_string(step_.floats[0]));
+  }
+
+  void row_statistics() const {
+    const std::int64_t rows = count(0, "rows"), columns = size(1, "columns");
+    flag(2, "rms");
+    live(3);
+    value(0, "x", times(rows, columns));
+    float32(1, "statistics", statistics_of(rows, columns));
   }
 
   void layer_norm() const {
     const std::int64_t rows = count(0, "rows"), all = times(rows, size(1, "columns"));
     flag(2, "rms");
     live(3);
-    if (!(step_.floats[0] >= 0) || std::isinf(step_.floats[0])) refuse("epsilon", "0 or more", std::to_string(step_.floats[0]));
+    epsilon();
     value(0, "x", all);
     value(1, "y", all);
     float32(2, "rstd", rows);
@@ -195,7 +234,12 @@ class StepCheck {
     live(3);
     value(0, "dy", all);
     value(1, "y", all);
-    float32(2, "rstd", rows);
+    if (given(2) == given(5)) refuse("rstd", "either it or statistics", given(2) ? "both" : "neither");
+    if (given(2)) float32(2, "rstd", rows);
+    if (given(5)) {
+      float32(5, "statistics", statistics_of(rows, size(1, "columns")));
+      epsilon();
+    }
     value(3, "dx", all);
     if (given(4)) value(4, "addend", all);
   }

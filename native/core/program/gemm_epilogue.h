@@ -6,7 +6,9 @@
 
 namespace signstep::program {
 
-inline constexpr Dim kStore = 0, kStoreFloat = 11, kEpilogues = 12;
+inline constexpr Dim kStore = 0, kStoreFloat = 11, kNormBackward = 13;
+inline constexpr std::int64_t kStatisticsColumns = 64;  // of a row, for which a product leaves one pair of statistics
+inline constexpr bool is_epilogue(Dim epilogue) { return (epilogue >= kStore && epilogue <= kStoreFloat) || epilogue == kNormBackward; }
 
 // gelu_erf, gelu_tanh, quick_gelu, silu, relu
 inline constexpr bool writes_aux(Dim epilogue) {

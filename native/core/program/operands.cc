@@ -10,19 +10,27 @@ constexpr Access kRead = Access::read, kWrite = Access::write;
 constexpr StepOperand kGemm[] = {
     {0, "a", kRead, false},   {1, "b", kRead, false},     {2, "out", kWrite, false}, {3, "bias", kRead, true},
     {4, "scale", kRead, true}, {5, "residual", kRead, true}, {7, "table", kRead, true},
+    {8, "norm_statistics", kRead, true}, {9, "column_sums", kRead, true}, {10, "statistics", kWrite, true},
 };
 // The pre-activation: the forward epilogues leave it, the backward ones need it.
 constexpr StepOperand kGemmActivation[] = {
     {0, "a", kRead, false},   {1, "b", kRead, false},     {2, "out", kWrite, false}, {3, "bias", kRead, true},
     {4, "scale", kRead, true}, {5, "residual", kRead, true}, {6, "aux", kWrite, true}, {7, "table", kRead, true},
+    {8, "norm_statistics", kRead, true}, {9, "column_sums", kRead, true},
 };
 constexpr StepOperand kGemmBackward[] = {
     {0, "a", kRead, false},   {1, "b", kRead, false},     {2, "out", kWrite, false}, {3, "bias", kRead, true},
-    {4, "scale", kRead, true}, {5, "residual", kRead, true}, {6, "aux", kRead, false}, {7, "table", kRead, true},
+    {4, "scale", kRead, true}, {5, "residual", kRead, true}, {6, "aux", kRead, false}, {7, "table", kRead, true}, {11, "dots", kWrite, true},
+};
+constexpr StepOperand kGemmNormBackward[] = {
+    {0, "a", kRead, false},   {1, "b", kRead, false},  {2, "out", kWrite, false}, {5, "residual", kRead, true},
+    {6, "x", kRead, false}, {8, "norm_statistics", kRead, false}, {11, "dots", kRead, false},
 };
 constexpr StepOperand kLayerNorm[] = {{0, "x", kRead, false}, {1, "y", kWrite, false}, {2, "rstd", kWrite, false}};
 constexpr StepOperand kLayerNormBackward[] = {
-    {0, "dy", kRead, false}, {1, "y", kRead, false}, {2, "rstd", kRead, false}, {3, "dx", kWrite, false}, {4, "addend", kRead, true}};
+    {0, "dy", kRead, false}, {1, "y", kRead, false}, {2, "rstd", kRead, true}, {3, "dx", kWrite, false}, {4, "addend", kRead, true},
+    {5, "statistics", kRead, true}};
+constexpr StepOperand kRowStatistics[] = {{0, "x", kRead, false}, {1, "statistics", kWrite, false}};
 constexpr StepOperand kAttention[] = {{0, "q", kRead, false},    {1, "k", kRead, false},    {2, "v", kRead, false},
                                       {3, "out", kWrite, false}, {4, "lse", kWrite, false}};
 constexpr StepOperand kAttentionBackward[] = {
@@ -59,6 +67,7 @@ const char* op_name(Op op) {
     case Op::scatter_add: return "scatter_add";
     case Op::fill: return "fill";
     case Op::loss: return "loss";
+    case Op::row_statistics: return "row_statistics";
   }
   return nullptr;
 }
@@ -66,6 +75,7 @@ const char* op_name(Op op) {
 std::span<const StepOperand> operands(const Step& step) {
   switch (step.op) {
     case Op::gemm:
+      if (step.ints[3] == kNormBackward) return kGemmNormBackward;
       if (writes_aux(step.ints[3])) return kGemmActivation;
       if (reads_aux(step.ints[3])) return kGemmBackward;
       return kGemm;
@@ -83,6 +93,7 @@ std::span<const StepOperand> operands(const Step& step) {
     case Op::scatter_add: return kGather;
     case Op::fill: return kFill;
     case Op::loss: return kLoss;
+    case Op::row_statistics: return kRowStatistics;
   }
   return {};
 }

@@ -136,11 +136,19 @@ void check_ends(const Program& program) {
   if (header.logits == header.image_gradient) refuse("logits", "another buffer than the image gradient", "the same");
 }
 
+std::int64_t times_within(const std::string& name, std::int64_t a, std::int64_t b) {
+  try {
+    return times(bounded(a), bounded(b));
+  } catch (const PlanError& error) {
+    throw PlanError{"plan: " + name + ": " + error.message};
+  }
+}
+
 Buffer read_buffer(Reader& fields, const Counts& counts, const std::uint8_t* data, std::size_t index) {
   const std::string name = "buffer " + text(index);
   Buffer buffer{};
   buffer.type = choice<ElementType>(fields.next<std::uint32_t>(), 3, name + " type");
-  buffer.storage = choice<Storage>(fields.next<std::uint32_t>(), 3, name + " storage");
+  buffer.storage = choice<Storage>(fields.next<std::uint32_t>(), 4, name + " storage");
   buffer.elements = fields.next<std::int64_t>();
   buffer.rows = fields.next<std::int64_t>();
   buffer.columns = fields.next<std::int64_t>();
@@ -160,11 +168,17 @@ Buffer read_buffer(Reader& fields, const Counts& counts, const std::uint8_t* dat
       refuse(name, "rows x columns = " + std::to_string(buffer.elements), std::to_string(buffer.rows) + " x " + std::to_string(buffer.columns));
     if (buffer.type == ElementType::int32) refuse(name, "no transposed integers", "int32");
   }
-  const std::uint64_t size = 4 * static_cast<std::uint64_t>(buffer.elements);
+  if (buffer.storage == Storage::row_sums) {
+    if (buffer.rows != buffer.elements || buffer.columns < 1)
+      refuse(name, "as many sums as rows", std::to_string(buffer.elements) + " of " + std::to_string(buffer.rows) + " x " + std::to_string(buffer.columns));
+    if (buffer.type != ElementType::float32) refuse(name, "row sums in float32", "another type");
+  }
+  const std::int64_t held = buffer.storage == Storage::row_sums ? times_within(name, buffer.rows, buffer.columns) : buffer.elements;
+  const std::uint64_t size = 4 * static_cast<std::uint64_t>(held);
   if (buffer.data % 4 != 0 || buffer.data > counts.data_bytes || size > counts.data_bytes - buffer.data)
     refuse(name + " data", text(size) + " bytes within the " + text(counts.data_bytes) + " of the data section", "them at " + text(buffer.data));
   if (buffer.type == ElementType::int32) return buffer;
-  for (std::int64_t i = 0; i < buffer.elements; ++i) {
+  for (std::int64_t i = 0; i < held; ++i) {
     float value;
     std::memcpy(&value, data + buffer.data + 4 * static_cast<std::uint64_t>(i), 4);
     if (std::isnan(value)) refuse(name, "numbers", "NaN at element " + std::to_string(i));

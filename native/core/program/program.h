@@ -22,13 +22,14 @@ enum class Storage : std::uint32_t {
   activation = 0,  // no constant: written by a step
   as_is = 1,       // row-major, converted to the buffer's element type
   transposed = 2,  // the plan holds [rows, columns]; the device holds [columns, rows]
+  row_sums = 3,    // the plan holds [rows, columns]; the device holds float32 [rows]: sums of the elements once rounded to the value type
 };
 
 struct Buffer {
   ElementType type;
   Storage storage;
-  Dim elements;               // in all; of a constant: rows * columns
-  std::int64_t rows, columns;  // of a constant that is stored transposed
+  Dim elements;               // in all; of a constant: rows * columns, of row sums: rows
+  std::int64_t rows, columns;  // of a constant that is stored transposed or as row sums
   std::uint64_t data;         // offset of a constant's float32 (int32 for int32) elements in the plan's data
 };
 
@@ -53,20 +54,26 @@ enum class Op : std::uint32_t {
   max_pool_backward = 18,
   average_pool = 19,
   average_pool_backward = 20,
+  row_statistics = 21,
 };
 
-inline constexpr int kBuffers = 10, kInts = 40, kFloats = 4, kNameBytes = 64;
+inline constexpr int kBuffers = 12, kInts = 40, kFloats = 4, kNameBytes = 64;
 inline constexpr std::int32_t kNone = -1;
 
 /*
  * One kernel launch. `buffers` index Program::buffers (kNone: left out). Fields by op, in the order of the arrays; what a kernel does with
  * them is said at its launcher in native/cuda/kernels.
  *
- *  gemm                buffers: a, b (constant [n,k] as stored), out, bias (float32), scale (float32), residual, aux, table (float32)
+ *  gemm                buffers: a, b (constant [n,k] as stored), out, bias (float32), scale (float32), residual, aux, table (float32),
+ *                      norm_statistics, column_sums (row sums of b), statistics, dots: see RowNorm; all float32
  *                      ints: rows, n, k, epilogue, a_group, a_stride, a_offset, out_group, out_stride, out_offset,
- *                      live (1: rows belong to images in order, so that those of finished images can be left out)
+ *                      live (1: rows belong to images in order, so that those of finished images can be left out),
+ *                      rms (of the statistics), dot_parts (norm_backward)
+ *                      floats: epsilon (with norm_statistics)
  *  layer_norm          buffers: x, y, rstd (float32 [rows])      ints: rows, columns, rms, live      floats: epsilon
- *  layer_norm_backward buffers: dy, y, rstd, dx, addend          ints: rows, columns, rms, live
+ *  layer_norm_backward buffers: dy, y, rstd, dx, addend, statistics (in place of rstd: then y is what was normalised)
+ *                      ints: rows, columns, rms, live      floats: epsilon (with statistics)
+ *  row_statistics      buffers: x, statistics (float32 [rows, ceil(columns / 64), 2])   ints: rows, columns, rms, live
  *  attention           buffers: q, k, v, out, lse (float32 [batch, heads, length])
  *                      ints: batch, heads, length, head_size, then offset, stride_batch, stride_head, stride_row of q, k, v, out
  *                      (finished images are left out where batch is B itself)
@@ -144,7 +151,7 @@ struct Program {
  *   40  u64 offset of the data section (a multiple of 64), u64 its bytes
  *   56  Header (11 x 4 bytes), 4 bytes of zeros
  *   104 Buffers (40 bytes each: u32 type, u32 storage, i64 elements, i64 rows, i64 columns, u64 data), Steps of forward, Steps of gradient
- *       (u32 op, i32 buffers[10], 4 bytes of zeros, i64 ints[40], f32 floats[4], char name[64]: 448 bytes each), the source note (UTF-8: name
+ *       (u32 op, i32 buffers[12], 4 bytes of zeros, i64 ints[40], f32 floats[4], char name[64]: 456 bytes each), the source note (UTF-8: name
  *       and SHA-256 of the model, for people), zeros up to the data section, data
  * Everything is checked before it is believed: sizes, indices, shapes against buffer sizes.
  */

@@ -14,6 +14,20 @@ namespace {
   throw rt::Failure{rt::Failure::Kind::invalid, "gemm " + shape + ": " + why};
 }
 
+// What a folded LayerNorm asks for.
+void check_rows(const Gemm& g) {
+  const bool backward = g.epilogue == Epilogue::norm_backward, derives = !is_store(g.epilogue) && !is_activation(g.epilogue) && !backward;
+  if (g.norm.statistics != nullptr && (g.a_map.group != 0 || g.out_map.group != 0)) refuse(g, "a folded LayerNorm has no row maps");
+  if (g.norm.statistics != nullptr && derives) refuse(g, "a derivative is of no normalised rows");
+  if (g.norm.statistics == nullptr && g.norm.column_sums != nullptr) refuse(g, "column sums without statistics");
+  if (g.statistics != nullptr && g.epilogue != Epilogue::store) refuse(g, "only store leaves statistics");
+  if (g.dots != nullptr && !derives && !backward) refuse(g, "only derivatives leave dots");
+  if (!backward) return;
+  if (g.norm.statistics == nullptr || g.aux == nullptr || g.dots == nullptr || g.dot_parts < 1) refuse(g, "norm_backward lacks an array");
+  if (g.bias != nullptr || g.scale != nullptr || g.table != nullptr || g.norm.column_sums != nullptr)
+    refuse(g, "norm_backward adds nothing but a residual");
+}
+
 void check(const Gemm& g) {
   if (g.precision == Precision::fp16) refuse(g, "the processor computes in bf16 and float32, not in fp16");
   if (g.rows < 0 || g.n < 1 || g.k < 1) refuse(g, "n and k must be at least 1");
@@ -27,6 +41,8 @@ void check(const Gemm& g) {
     return;
   }
   if (g.out == nullptr) refuse(g, "no output");
+  check_rows(g);
+  if (g.epilogue == Epilogue::norm_backward) return;
   if (g.table != nullptr && g.out_map.group == 0) refuse(g, "a table needs the group of the output's row map");
   if (is_store(g.epilogue)) return;
   const bool relu = g.epilogue == Epilogue::relu || g.epilogue == Epilogue::relu_backward;

@@ -193,6 +193,7 @@ void finish_block(const Gemm& g, const Block& block) {
     case Epilogue::silu_backward: return finish<T, T, Epilogue::silu_backward>(g, block);
     case Epilogue::relu_backward: return finish<T, T, Epilogue::relu_backward>(g, block);
     case Epilogue::step_linf: return finish_step<T>(g, block);
+    case Epilogue::norm_backward: return;  // finish_folded()
   }
 }
 

@@ -14,6 +14,7 @@
 #include "gemm_epilogue.h"
 #include "gemm_kernel.h"
 #include "gemm_pack.h"
+#include "gemm_rows.h"
 
 namespace signstep::kernels {
 namespace {
@@ -119,13 +120,19 @@ class Task {
     const bool last = from + bytes == static_cast<std::size_t>(g_.k) * sizeof(T);
     const BlockOperand a = layout_.rows(own, row, part_.last_row, from, bytes);
     Block block{row, {}, static_cast<int>(std::min<std::int64_t>(kBlockRows, part_.last_row - row)), 0, 0, tile};
+    const bool folded = last && knows_rows(g_);
+    BlockRows of;
     if (last) layout_.places(row, block.rows, block.places);
+    if (folded) of.prepare(g_, row, block.rows);
     for_panels(own, bytes, [&](int column, int columns, const std::int32_t* panel) {
       block.column = column;
       block.columns = columns;
       if (last) fetch_block<T>(g_, block);
       multiply<sizeof(T) == 4>((columns + kVector - 1) / kVector, a, panel, from == 0, tile);
-      if (last) finish_block<T>(g_, block);
+      if (folded)
+        finish_folded<T>(g_, block, of, tile);
+      else if (last)
+        finish_block<T>(g_, block);
     });
   }
 

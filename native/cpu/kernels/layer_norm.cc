@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "../launch.h"
+#include "statistics.h"
 #include "value_vectors.h"
 
 namespace signstep::kernels {
@@ -58,20 +59,28 @@ void norm_backward_row(const LayerNormBackward& args, std::size_t row) {
   const Stored* const y = static_cast<const Stored*>(args.y) + at;
   const Stored* const addend = args.addend == nullptr ? nullptr : static_cast<const Stored*>(args.addend) + at;
   Stored* const dx = static_cast<Stored*>(args.dx) + at;
+  // Of a folded LayerNorm args.y is what was normalised.
+  const bool given = args.statistics == nullptr;
+  const cpu::RowMoments moments = given ? cpu::RowMoments{0.0f, args.rstd[row]}
+                                        : cpu::row_moments(args.statistics, static_cast<std::int64_t>(row), args.columns, args.epsilon);
+  const __m512 offset = _mm512_set1_ps(moments.mean), stretch = _mm512_set1_ps(given ? 1.0f : moments.rstd);
+  const auto normalised = [&](std::size_t i, __mmask16 mask) {
+    return _mm512_maskz_mul_ps(mask, _mm512_sub_ps(Values::load(y + i, mask), offset), stretch);
+  };
   __m512 sums = _mm512_setzero_ps(), slopes = _mm512_setzero_ps();
   for (std::size_t i = 0; i < columns; i += kLanes) {
     const __mmask16 mask = lanes(i, columns);
     const __m512 gradient = Values::load(dy + i, mask);
     sums = _mm512_add_ps(sums, gradient);
-    slopes = _mm512_fmadd_ps(gradient, Values::load(y + i, mask), slopes);
+    slopes = _mm512_fmadd_ps(gradient, normalised(i, mask), slopes);
   }
   const float count = static_cast<float>(args.columns);
   const __m512 mean = _mm512_set1_ps(args.rms ? 0.0f : _mm512_reduce_add_ps(sums) / count);
-  const __m512 slope = _mm512_set1_ps(_mm512_reduce_add_ps(slopes) / count), rstd = _mm512_set1_ps(args.rstd[row]);
+  const __m512 slope = _mm512_set1_ps(_mm512_reduce_add_ps(slopes) / count), rstd = _mm512_set1_ps(moments.rstd);
   for (std::size_t i = 0; i < columns; i += kLanes) {
     const __mmask16 mask = lanes(i, columns);
     const __m512 centred = _mm512_sub_ps(Values::load(dy + i, mask), mean);
-    const __m512 inner = _mm512_fnmadd_ps(Values::load(y + i, mask), slope, centred);
+    const __m512 inner = _mm512_fnmadd_ps(normalised(i, mask), slope, centred);
     const __m512 added = addend == nullptr ? _mm512_setzero_ps() : Values::load(addend + i, mask);
     Values::store(dx + i, mask, _mm512_fmadd_ps(inner, rstd, added));
   }
@@ -105,7 +114,8 @@ void layer_norm(const LayerNorm& args, rt::Stream stream) {
 
 void layer_norm_backward(const LayerNormBackward& args, rt::Stream stream) {
   if (args.rows <= 0 || args.columns <= 0) return;
-  if (args.rstd == nullptr) throw rt::Failure{rt::Failure::Kind::invalid, "layer_norm_backward: rstd of the forward pass is missing"};
+  if ((args.rstd == nullptr) == (args.statistics == nullptr))
+    throw rt::Failure{rt::Failure::Kind::invalid, "layer_norm_backward: either rstd or statistics of the forward pass"};
   cpu::with_values(args.precision, "layer_norm_backward", [&](auto values) {
     using Values = decltype(values);
     cpu::submit(stream, [args] { each_row(args, [&](std::size_t row) { norm_backward_row<Values>(args, row); }); });

@@ -13,6 +13,27 @@ std::size_t width_of(const Buffer& buffer, kernels::Precision precision) {
   return buffer.type == ElementType::value ? kernels::bytes_of(precision) : 4;
 }
 
+// Elements of a constant that lie in the plan.
+std::int64_t held_by(const Buffer& buffer) { return buffer.storage == Storage::row_sums ? buffer.rows * buffer.columns : buffer.elements; }
+
+// Sums of a matrix's rows as a product in this precision sees them: its elements rounded first.
+void sum_rows(const Buffer& buffer, kernels::Precision precision, const float* matrix, void* sums, rt::Stream stream) {
+  DeviceArray<std::byte> rounded(static_cast<std::size_t>(held_by(buffer)) * kernels::bytes_of(precision));
+  const kernels::Operand stored{rounded.data(), ElementType::value};
+  kernels::convert(precision, matrix, stored, buffer.rows, buffer.columns, false, stream);
+  kernels::Reduce reduce;
+  reduce.precision = precision;
+  reduce.out = {sums, ElementType::float32};
+  reduce.in = stored;
+  reduce.rank = 2;
+  reduce.dims[0] = buffer.rows;
+  reduce.dims[1] = reduce.strides[0] = buffer.columns;
+  reduce.strides[1] = 1;
+  reduce.reduced = 2;
+  kernels::reduce(reduce, stream);
+  rt::synchronize(stream);
+}
+
 }  // namespace
 
 Instance::Instance(const program::Program& program, const std::vector<program::Step>& steps, kernels::Precision precision,
@@ -32,7 +53,7 @@ Instance::Instance(const program::Program& program, const std::vector<program::S
   std::size_t largest = 0;
   for (std::size_t i = 0; i < used.size(); ++i)
     if (used[i] && program.buffers[i].storage != Storage::activation)
-      largest = std::max(largest, static_cast<std::size_t>(program.buffers[i].elements));
+      largest = std::max(largest, static_cast<std::size_t>(held_by(program.buffers[i])));
   DeviceArray<float> staging(std::max<std::size_t>(largest, 1));
 
   for (std::size_t i = 0; i < used.size(); ++i) {
@@ -49,6 +70,9 @@ Instance::Instance(const program::Program& program, const std::vector<program::S
     const void* source = program.data + buffer.data;
     if (buffer.storage == Storage::as_is && width_of(buffer, precision) == 4) {
       rt::upload(pointers_[i], source, count * 4, stream);
+    } else if (buffer.storage == Storage::row_sums) {
+      rt::upload(staging.data(), source, static_cast<std::size_t>(held_by(buffer)) * 4, stream);
+      sum_rows(buffer, precision, staging.data(), pointers_[i], stream);
     } else {
       const bool transposed = buffer.storage == Storage::transposed;
       rt::upload(staging.data(), source, count * 4, stream);

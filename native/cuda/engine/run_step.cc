@@ -66,6 +66,11 @@ kernels::Gemm gemm_of(const Pass& pass, const Step& step) {
   gemm.a_map = {at.number(4), at.number(5), at.number(6)};
   gemm.out_map = {at.number(7), at.number(8), at.number(9)};
   gemm.live = at.live(0, 10);
+  gemm.norm = {at.array<float>(8), at.array<float>(9), step.floats[0]};
+  gemm.statistics = at.array<float>(10);
+  gemm.rms = step.ints[11] != 0;
+  gemm.dots = at.array<float>(11);
+  gemm.dot_parts = at.number(12);
   return gemm;
 }
 
@@ -201,11 +206,24 @@ void launch_step(const Pass& pass, const Step& step, rt::Stream stream) {
       args.rstd = at.array<float>(2);
       args.dx = at.pointer(3);
       args.addend = at.pointer(4);
+      args.statistics = at.array<float>(5);
+      args.epsilon = step.floats[0];
       args.rows = at.dim(0);
       args.columns = at.number(1);
       args.rms = step.ints[2] != 0;
       args.live = at.live(0, 3);
       return kernels::layer_norm_backward(args, stream);
+    }
+    case Op::row_statistics: {
+      kernels::RowStatistics args;
+      args.precision = pass.precision;
+      args.x = at.pointer(0);
+      args.statistics = at.array<float>(1);
+      args.rows = at.dim(0);
+      args.columns = at.number(1);
+      args.rms = step.ints[2] != 0;
+      args.live = at.live(0, 3);
+      return kernels::row_statistics(args, stream);
     }
     case Op::attention:
       return kernels::attention(attention_of(pass, step), stream);
@@ -273,7 +291,7 @@ bool ends_in_product(const program::Program& program) {
   const Step& last = program.gradient.back();
   return last.op == Op::gemm && last.ints[3] == static_cast<std::int64_t>(kernels::Epilogue::store_float) &&
          last.buffers[2] == header.image_gradient && last.buffers[3] == program::kNone && last.buffers[4] == program::kNone &&
-         last.buffers[5] == program::kNone && last.buffers[7] == program::kNone && last.ints[0] < 0 && last.ints[7] == 0 && last.ints[10] == 1;
+         last.buffers[5] == program::kNone && last.buffers[7] == program::kNone && last.buffers[8] == program::kNone && last.ints[0] < 0 && last.ints[7] == 0 && last.ints[10] == 1;
 }
 
 void run_last_product(const Pass& pass, const Step& step, const kernels::PatchStep& update, rt::Stream stream) {

@@ -91,6 +91,20 @@ std::int64_t stored_rows(const RowMap& map, std::int64_t rows) {
   return last / map.group * map.stride + map.offset + last % map.group + 1;
 }
 
+// What a folded LayerNorm asks for.
+void check_rows(const Gemm& g, const GemmShape& shape) {
+  const bool backward = g.epilogue == Epilogue::norm_backward, derives = !is_store(g.epilogue) && !is_activation(g.epilogue) && !backward;
+  if (g.norm.statistics != nullptr && (g.a_map.group != 0 || g.out_map.group != 0)) refuse(shape, "a folded LayerNorm has no row maps");
+  if (g.norm.statistics != nullptr && derives) refuse(shape, "a derivative is of no normalised rows");
+  if (g.norm.statistics == nullptr && g.norm.column_sums != nullptr) refuse(shape, "column sums without statistics");
+  if (g.statistics != nullptr && g.epilogue != Epilogue::store) refuse(shape, "only store leaves statistics");
+  if (g.dots != nullptr && !derives && !backward) refuse(shape, "only derivatives leave dots");
+  if (backward && (g.norm.statistics == nullptr || g.aux == nullptr || g.dots == nullptr || g.dot_parts < 1))
+    refuse(shape, "norm_backward lacks an array");
+  if (backward && (g.bias != nullptr || g.scale != nullptr || g.table != nullptr || g.norm.column_sums != nullptr))
+    refuse(shape, "norm_backward adds nothing but a residual");
+}
+
 void check(const Gemm& g, const GemmShape& shape) {
   constexpr std::int64_t kMost = std::int64_t{1} << 31;
   if (g.rows < 0 || g.n < 1 || g.k < 1) refuse(shape, "n and k must be at least 1");
@@ -108,7 +122,9 @@ void check(const Gemm& g, const GemmShape& shape) {
     return;
   }
   if (g.out == nullptr) refuse(shape, "no output");
+  check_rows(g, shape);
   if (g.table != nullptr && g.out_map.group == 0) refuse(shape, "a table needs the group of the output's row map");
+  if (g.epilogue == Epilogue::norm_backward) return;
   if (!is_store(g.epilogue) && (g.table != nullptr || g.scale != nullptr || g.residual != nullptr))
     refuse(shape, "this epilogue has no scale, residual or table");
   if (!is_store(g.epilogue) && !is_activation(g.epilogue) && g.aux == nullptr) refuse(shape, "the derivative needs the pre-activation");
@@ -122,8 +138,9 @@ GemmDevice this_gemm_device() {
 GemmShape shape_of(const Gemm& g) {
   const bool aligned = on_16_bytes({g.a, g.b}) && static_cast<std::size_t>(g.k) * bytes_of(g.precision) % 16 == 0;
   const bool whole_runs =
-      g.n % 8 == 0 && on_16_bytes({g.out, g.bias, g.scale, g.table, g.residual, g.aux, g.step.x, g.step.x0, g.step.operand});
-  return {g.precision, g.rows, g.n, g.k, aligned, g.a_map.group == 0, whole_runs, g.epilogue == Epilogue::step_linf};
+      g.n % 8 == 0 && on_16_bytes({g.out, g.bias, g.scale, g.table, g.residual, g.aux, g.norm.column_sums, g.step.x, g.step.x0, g.step.operand});
+  return {g.precision, g.rows, g.n, g.k, aligned, g.a_map.group == 0, whole_runs, g.epilogue == Epilogue::step_linf,
+          g.norm.statistics != nullptr || g.statistics != nullptr || g.dots != nullptr};
 }
 
 void require_wgmma(const GemmShape& shape, const GemmDevice& device) {
@@ -150,11 +167,21 @@ GemmArgs args_of(const Gemm& g, bool whole_runs) {
   e.scale = g.scale;
   e.table = g.table;
   e.step = g.step;
+  const bool norm_backward = g.epilogue == Epilogue::norm_backward;
   if (is_activation(g.epilogue))
     e.aux = g.aux;
   else if (g.epilogue != Epilogue::step_linf)
-    e.extra = is_store(g.epilogue) ? g.residual : g.aux;
+    e.extra = is_store(g.epilogue) || norm_backward ? g.residual : g.aux;
   e.vector = whole_runs;
+  e.norm_statistics = g.norm.statistics;
+  e.column_sums = g.norm.column_sums;
+  e.epsilon = g.norm.epsilon;
+  e.norm_columns = norm_backward ? g.n : g.k;
+  e.x = norm_backward ? g.aux : nullptr;
+  e.statistics = g.statistics;
+  e.rms = g.rms;
+  e.dots = g.dots;
+  e.dot_parts = g.dot_parts;
   return args;
 }
 
@@ -184,7 +211,7 @@ GemmConfig choose_gemm(const GemmShape& shape, const GemmDevice& device, GemmCor
   if (wanted != GemmCore::mma && device.has_wgmma && wgmma_serves(shape)) {
     best.consider(kWgmmaTogether, cycles_together(work(kWgmmaTogether, shape, device)));
     for (const Candidate& c : kWgmmaInTurns)
-      if (!shape.steps || c.config.tile_columns != 192) best.consider(c, cycles_in_turns(work(c, shape, device)));
+      if (c.config.tile_columns != 192 || !(shape.steps || shape.folded)) best.consider(c, cycles_in_turns(work(c, shape, device)));
   }
   if (wanted != GemmCore::wgmma)
     for (const Candidate& c : shape.precision == Precision::float32 ? kMma32 : kMma16)
@@ -205,7 +232,8 @@ void gemm(const Gemm& g, rt::Stream stream, const GemmConfig& config) {
   const GemmShape shape = shape_of(g);
   check(g, shape);
   if (config.core == GemmCore::wgmma) require_wgmma(shape, this_gemm_device());
-  if (config.core == GemmCore::wgmma && shape.steps && config.tile_columns == 192) refuse(shape, "step_linf has no 128 x 192 kernel");
+  if (config.core == GemmCore::wgmma && (shape.steps || shape.folded) && config.tile_columns == 192)
+    refuse(shape, "step_linf and a folded LayerNorm have no 128 x 192 kernel");
   if (config.aligned && !shape.aligned) refuse(shape, "this kernel needs aligned operands");
   run(g, shape, config, stream);
 }

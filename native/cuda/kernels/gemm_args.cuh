@@ -19,6 +19,18 @@ struct EpilogueArgs {
   void* aux;              // pre-activation, written (activations)
   const float* table;
   PatchStep step;
+  // Of whole rows, see RowNorm.
+  const float* norm_statistics;
+  const float* column_sums;
+  float epsilon;
+  std::int32_t norm_columns;  // of the rows that the statistics are of
+  const void* x;              // norm_backward: what was normalised, [rows, n]
+  float* statistics;
+  bool rms;
+  float* dots;
+  std::int32_t dot_parts;     // norm_backward
+
+  bool knows_rows() const { return norm_statistics != nullptr || statistics != nullptr || dots != nullptr; }
 };
 
 struct GemmArgs {

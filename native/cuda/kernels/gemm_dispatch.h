@@ -18,6 +18,7 @@ struct GemmShape {
   bool identity_rows = false;  // a has no row map
   bool whole_runs = false;     // n is a multiple of 8 and all the epilogue's arrays begin on 16 bytes
   bool steps = false;          // ends in step_linf
+  bool folded = false;         // a folded LayerNorm is in it: EpilogueArgs::knows_rows
 };
 
 struct GemmDevice {

@@ -7,23 +7,26 @@
 #include "gemm_activation.cuh"
 #include "gemm_args.cuh"
 #include "gemm_epilogue_step.cuh"
+#include "gemm_rows.cuh"
 #include "gemm_run.cuh"
+#include "gemm_tile.cuh"
 
 namespace signstep::kernels {
 namespace {
 
 using namespace signstep::device;
 
-constexpr int kSlabRows = 16, kSlabColumns = 64;
 constexpr int kStageBytes = kSlabRows * kSlabColumns * 4;  // a warp
 constexpr int kPasses = 4;                                 // 4 rows of 8 lanes each
 
-// What a kernel's epilogues need not serve: kWholeRuns, runs that are not whole; kSteps, step_linf (16 registers more than the others).
-template <bool kWholeRuns_, bool kSteps_>
+// What a kernel's epilogues need not serve: kWholeRuns, runs that are not whole; kSteps, step_linf (16 registers more than the others). And
+// what only some serve: kRows, a folded LayerNorm (RowNorm, statistics, dots), kNormBackward, its gradient.
+template <bool kWholeRuns_, bool kSteps_, bool kRows_, bool kNormBackward_>
 struct EpilogueTraits {
-  static constexpr bool kWholeRuns = kWholeRuns_, kSteps = kSteps_;
+  static constexpr bool kWholeRuns = kWholeRuns_, kSteps = kSteps_, kRows = kRows_, kNormBackward = kNormBackward_;
 };
-using AnyEpilogue = EpilogueTraits<false, true>;
+template <bool kRows>
+using AnyEpilogue = EpilogueTraits<false, !kRows, kRows, kRows>;
 
 template <class Traits>
 __device__ __forceinline__ bool whole_runs(const EpilogueArgs& e) {
@@ -56,17 +59,9 @@ __device__ __forceinline__ void staged_run(Shared<float> stage, int row, int run
   v[4] = high.x, v[5] = high.y, v[6] = high.z, v[7] = high.w;
 }
 
-// The tile of one warp in the logical matrix: slabs of 16 rows by 64 columns, `across` of them side by side, then the next row of slabs
-// row_step further down.
-struct WarpTile {
-  int row, column, row_step, across;
-
-  __device__ __forceinline__ int slab_row(int slab) const { return row + slab / across * row_step; }
-  __device__ __forceinline__ int slab_column(int slab) const { return column + slab % across * kSlabColumns; }
-};
-
 // What an epilogue reads besides the product, residual or pre-activation: brought in by cp.async one slab ahead, so that the latency of
 // global memory (about 600 cycles) is hidden and no register waits for it. Each lane copies the very runs it will read, so no barrier.
+// norm_backward reads two arrays: each has one of the two slabs of memory, a run of which is asked for again as soon as it has been used.
 template <class T, class Traits>
 class ExtraRuns {
  public:
@@ -78,27 +73,58 @@ class ExtraRuns {
 
   // Asks for slab `slab` of the tile. Beyond the last slab: for nothing, which keeps the count of groups in flight.
   __device__ __forceinline__ void fetch(const EpilogueArgs& e, int rows, const WarpTile& tile, int slab, int slabs) const {
-    if (e.extra != nullptr && whole_runs<Traits>(e) && slab < slabs) {
-      const int lane = static_cast<int>(threadIdx.x) % 32, column = tile.slab_column(slab) + lane % 8 * kRun;
+    if (reads_two(e)) {
+      if (slab == 0) {
 #pragma unroll
-      for (int pass = 0; pass < kPasses; ++pass) {
-        const int row = tile.slab_row(slab) + 4 * pass + lane / 8;
-        const bool inside = row < rows && column < e.n;
-        const T* from = inside ? address(e, row, column) : static_cast<const T*>(e.extra);
-#pragma unroll
-        for (int part = 0; part < kParts; ++part) cp_async16(place(slab, pass, part), from + part * kPartElements, inside);
+        for (int pass = 0; pass < kPasses; ++pass) fetch_two(e, rows, tile, slab, slabs, pass);
       }
+    } else if (e.extra != nullptr && whole_runs<Traits>(e) && slab < slabs) {
+#pragma unroll
+      for (int pass = 0; pass < kPasses; ++pass) fetch_run(e, e.extra, rows, tile, slab, pass, slab % 2);
     }
     cp_async_commit();
+  }
+  // What was asked for of the slab that is to be written is there.
+  __device__ __forceinline__ void arrive(const EpilogueArgs& e) const {
+    if (reads_two(e))
+      cp_async_wait<0>();
+    else
+      cp_async_wait<1>();
+  }
+  __device__ __forceinline__ static bool reads_two(const EpilogueArgs& e) { return Traits::kNormBackward && e.x != nullptr; }
+  // norm_backward: both runs of a pass; the group they belong to is closed by the fetch of the next slab.
+  __device__ __forceinline__ void fetch_two(const EpilogueArgs& e, int rows, const WarpTile& tile, int slab, int slabs, int pass) const {
+    if (!whole_runs<Traits>(e) || slab >= slabs) return;
+    if (e.extra != nullptr) fetch_run(e, e.extra, rows, tile, slab, pass, 0);
+    fetch_run(e, e.x, rows, tile, slab, pass, 1);
   }
   // The run of this lane in a pass of a slab; count <= 0 where it lies outside the matrix.
   __device__ __forceinline__ RawRun<T> take(const EpilogueArgs& e, int row, int column, int count, int slab, int pass) const {
     if (e.extra == nullptr) return {};
-    if (!whole_runs<Traits>(e)) return load_run(address(e, row, column), count, false);
+    return taken(e, e.extra, row, column, count, reads_two(e) ? 0 : slab % 2, pass);
+  }
+  __device__ __forceinline__ RawRun<T> take_x(const EpilogueArgs& e, int row, int column, int count, int pass) const {
+    return taken(e, e.x, row, column, count, 1, pass);
+  }
+
+ private:
+  static constexpr int kParts = kRun * static_cast<int>(sizeof(T)) / 16, kPartElements = kRun / kParts;
+
+  __device__ __forceinline__ void fetch_run(const EpilogueArgs& e, const void* array, int rows, const WarpTile& tile, int slab, int pass,
+                                            int half) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32, column = tile.slab_column(slab) + lane % 8 * kRun;
+    const int row = tile.slab_row(slab) + 4 * pass + lane / 8;
+    const bool inside = row < rows && column < e.n;
+    const T* from = inside ? address(e, array, row, column) : static_cast<const T*>(array);
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) cp_async16(place(half, pass, part), from + part * kPartElements, inside);
+  }
+  __device__ __forceinline__ RawRun<T> taken(const EpilogueArgs& e, const void* array, int row, int column, int count, int half, int pass) const {
+    if (!whole_runs<Traits>(e)) return load_run(address(e, array, row, column), count, false);
     RawRun<T> raw;
 #pragma unroll
     for (int part = 0; part < kParts; ++part) {
-      const uint4 words = shared_cast<uint4>(place(slab, pass, part))[0];
+      const uint4 words = shared_cast<uint4>(place(half, pass, part))[0];
       raw.word[4 * part] = words.x;
       raw.word[4 * part + 1] = words.y;
       raw.word[4 * part + 2] = words.z;
@@ -107,15 +133,12 @@ class ExtraRuns {
     return raw;
   }
 
- private:
-  static constexpr int kParts = kRun * static_cast<int>(sizeof(T)) / 16, kPartElements = kRun / kParts;
-
-  __device__ __forceinline__ static const T* address(const EpilogueArgs& e, int row, int column) {
-    return static_cast<const T*>(e.extra) + static_cast<std::int64_t>(mapped_row(e.out_map, row)) * e.n + column;
+  __device__ __forceinline__ static const T* address(const EpilogueArgs& e, const void* array, int row, int column) {
+    return static_cast<const T*>(array) + static_cast<std::int64_t>(mapped_row(e.out_map, row)) * e.n + column;
   }
-  __device__ __forceinline__ Shared<T> place(int slab, int pass, int part) const {
+  __device__ __forceinline__ Shared<T> place(int half, int pass, int part) const {
     const int lane = static_cast<int>(threadIdx.x) % 32;
-    return shared_cast<T>(memory_ + (slab % 2 * kSlabBytes + ((pass * kParts + part) * 32 + lane) * 16));
+    return shared_cast<T>(memory_ + (half * kSlabBytes + ((pass * kParts + part) * 32 + lane) * 16));
   }
 
   Shared<std::uint8_t> memory_;
@@ -123,7 +146,7 @@ class ExtraRuns {
 
 // Shared memory an epilogue needs of a warp.
 template <class T>
-constexpr int kEpilogueBytes = kStageBytes + ExtraRuns<T, AnyEpilogue>::kBytes;
+constexpr int kEpilogueBytes = kStageBytes + ExtraRuns<T, AnyEpilogue<true>>::kBytes;
 
 __device__ __forceinline__ bool is_backward(Epilogue kind) {
   return kind == Epilogue::gelu_erf_backward || kind == Epilogue::gelu_tanh_backward || kind == Epilogue::quick_gelu_backward ||
@@ -161,9 +184,27 @@ __device__ __forceinline__ void multiply_by_slope(Epilogue kind, float (&v)[kRun
   }
 }
 
-// Ends one run of the product and writes it.
+// A product of normalised rows.
+template <class Traits>
+__device__ __forceinline__ void normalise_run(const EpilogueArgs& e, int column, int count, const RowFactors& of_row, float (&v)[kRun]) {
+  if (e.column_sums != nullptr)
+    combine_run(e.column_sums + column, count, whole_runs<Traits>(e), v, [&](float a, float sum) { return fmaf(-of_row.mean, sum, a); });
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) v[i] *= of_row.rstd;
+}
+
+// dx of a folded LayerNorm, but for the residual.
+template <class T>
+__device__ __forceinline__ void norm_backward_run(const RowFactors& of_row, const RawRun<T>& raw_x, float (&v)[kRun]) {
+  float x[kRun];
+  unpack_run(raw_x, x);
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) v[i] = fmaf(of_row.rstd, v[i], of_row.slope * (of_row.mean - x[i]));
+}
+
+// Ends one run of the product and writes it; dot: see emit_dot().
 template <class T, class Traits>
-__device__ __forceinline__ void finish_run(const EpilogueArgs& e, int row, int column, float (&v)[kRun], const RawRun<T>& raw_extra) {
+__device__ __forceinline__ void finish_run(const EpilogueArgs& e, int row, int column, float (&v)[kRun], const RawRun<T>& raw_extra, float& dot) {
   const int count = e.n - column;
   const bool whole = whole_runs<Traits>(e);
   const std::int64_t at = static_cast<std::int64_t>(mapped_row(e.out_map, row)) * e.n + column;
@@ -171,10 +212,15 @@ __device__ __forceinline__ void finish_run(const EpilogueArgs& e, int row, int c
     float pre_activation[kRun];
     unpack_run(raw_extra, pre_activation);
     multiply_by_slope<T>(e.kind, v, pre_activation);
+    if (Traits::kRows && e.dots != nullptr) {
+      if (e.bias != nullptr) combine_run(e.bias + column, count, whole, pre_activation, [](float a, float b) { return a - b; });
+#pragma unroll
+      for (int i = 0; i < kRun; ++i) dot = whole || i < count ? fmaf(v[i], pre_activation[i], dot) : dot;
+    }
   } else {
     const auto add = [](float a, float b) { return a + b; };
     if (e.bias != nullptr) combine_run(e.bias + column, count, whole, v, add);
-    if (e.kind == Epilogue::store || e.kind == Epilogue::store_float) {
+    if (e.kind == Epilogue::store || e.kind == Epilogue::store_float || (Traits::kNormBackward && e.kind == Epilogue::norm_backward)) {
       if (e.scale != nullptr) combine_run(e.scale + column, count, whole, v, [](float a, float b) { return a * b; });
       if (e.table != nullptr)
         combine_run(e.table + static_cast<std::int64_t>(row % e.out_map.group) * e.n + column, count, whole, v, add);
@@ -195,9 +241,10 @@ __device__ __forceinline__ void finish_run(const EpilogueArgs& e, int row, int c
 
 // Writes kSlabs slabs of a warp's product. value(s, j, e) with constant s, j, e after unrolling: accumulators stay in registers. The first
 // slab of `extra` must have been asked for. The loop over runs is not unrolled: one copy of all epilogues is about 1,500 instructions.
-template <class T, int kSlabs, class Traits, class Accumulators>
+// `warp_rows` are prepared, where the kernel serves kRows.
+template <class T, int kSlabs, class Traits, class WarpRows, class Accumulators>
 __device__ __forceinline__ void write_tile(const EpilogueArgs& e, Shared<float> stage, int rows, const WarpTile& tile,
-                                           const ExtraRuns<T, Traits>& extra, Accumulators&& value) {
+                                           const ExtraRuns<T, Traits>& extra, const WarpRows& warp_rows, Accumulators&& value) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
   int told = -1;
 #pragma unroll 1
@@ -206,7 +253,7 @@ __device__ __forceinline__ void write_tile(const EpilogueArgs& e, Shared<float> 
 #pragma unroll
     for (int s = 0; s < kSlabs; ++s)
       if (s == slab) stage_slab(stage, [&](int j, int element) { return value(s, j, element); });
-    cp_async_wait<1>();
+    extra.arrive(e);
     __syncwarp();
 #pragma unroll 1
     for (int pass = 0; pass < kPasses; ++pass) {
@@ -219,8 +266,23 @@ __device__ __forceinline__ void write_tile(const EpilogueArgs& e, Shared<float> 
         step_run<T>(e, whole_runs<Traits>(e), row, column, count, v, told);
         continue;
       }
+      if constexpr (Traits::kRows) {
+        if (e.norm_statistics != nullptr) {
+          const RowFactors of_row = warp_rows.of(slab / tile.across, within);
+          if (Traits::kNormBackward && e.kind == Epilogue::norm_backward)
+            norm_backward_run<T>(of_row, extra.take_x(e, row, column, count, pass), v);
+          else if (count > 0)
+            normalise_run<Traits>(e, column, count, of_row, v);
+        }
+      }
       const RawRun<T> raw = extra.take(e, row, column, count, slab, pass);
-      if (count > 0) finish_run<T, Traits>(e, row, column, v, raw);
+      float dot = 0;
+      if (count > 0) finish_run<T, Traits>(e, row, column, v, raw, dot);
+      if constexpr (Traits::kRows) {
+        if (extra.reads_two(e)) extra.fetch_two(e, rows, tile, slab + 1, kSlabs, pass);
+        if (e.statistics != nullptr) emit_statistics<T, Traits::kWholeRuns>(e, row, column, count, pack_run(v, static_cast<const T*>(nullptr)));
+        if (e.dots != nullptr && e.kind != Epilogue::norm_backward) emit_dot(e, row, column, count, dot);
+      }
     }
     __syncwarp();
   }

@@ -11,9 +11,10 @@ namespace {
 
 using namespace signstep::device;
 
-template <class Tile, bool kAligned>
+template <class Tile, bool kAligned, bool kRows>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) gemm_mma(const __grid_constant__ GemmArgs args) {
   using T = typename Tile::T;
+  using Traits = AnyEpilogue<kRows>;
   static_assert(Tile::kThreads / 32 * kEpilogueBytes<T> <= Tile::kSharedBytes);
   const int tile = static_cast<int>(blockIdx.x);
   const int first_row = tile / args.column_tiles * Tile::kRows, first_column = tile % args.column_tiles * Tile::kColumns;
@@ -32,17 +33,23 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) gemm_mma(const 
   const WarpTile at{first_row + warp / Tile::kWarpsN * Tile::kSlabs * kSlabRows, first_column + warp % Tile::kWarpsN * kSlabColumns,
                     kSlabRows, 1};
   Shared<std::uint8_t> own = memory + warp * kEpilogueBytes<T>;
-  const ExtraRuns<T, AnyEpilogue> extra(own + kStageBytes);
+  const ExtraRuns<T, Traits> extra(own + kStageBytes);
   extra.fetch(args.epilogue, rows, at, 0, Tile::kSlabs);
-  write_tile<T, Tile::kSlabs, AnyEpilogue>(args.epilogue, shared_cast<float>(own), rows, at, extra,
-                                           [&](int s, int j, int e) { return acc[s][j][e]; });
+  WarpRows<Tile::kSlabs, Traits::kNormBackward> warp_rows;
+  if constexpr (kRows) warp_rows.prepare(args.epilogue, rows, at);
+  write_tile<T, Tile::kSlabs, Traits>(args.epilogue, shared_cast<float>(own), rows, at, extra, warp_rows,
+                                      [&](int s, int j, int e) { return acc[s][j][e]; });
 }
 
 template <class Tile, bool kAligned>
-void launch_gemm_mma(const char* name, GemmArgs args, rt::Stream stream) {
+void launch_gemm_mma(const char* name, const char* name_of_rows, GemmArgs args, rt::Stream stream) {
   args.column_tiles = (args.epilogue.n + Tile::kColumns - 1) / Tile::kColumns;
   const std::int64_t tiles = (static_cast<std::int64_t>(args.rows) + Tile::kRows - 1) / Tile::kRows * args.column_tiles;
-  launch(name, gemm_mma<Tile, kAligned>, dim3(static_cast<unsigned>(tiles)), dim3(Tile::kThreads), Tile::kSharedBytes, stream, args);
+  const dim3 blocks(static_cast<unsigned>(tiles)), threads(Tile::kThreads);
+  if (args.epilogue.knows_rows())
+    launch(name_of_rows, gemm_mma<Tile, kAligned, true>, blocks, threads, Tile::kSharedBytes, stream, args);
+  else
+    launch(name, gemm_mma<Tile, kAligned, false>, blocks, threads, Tile::kSharedBytes, stream, args);
 }
 
 // 128x128: 128 accumulators a thread, 64 multiplications of 16x8x16 between barriers, 48 KB of stages, so that two blocks fit everywhere.
@@ -52,11 +59,11 @@ void launch_gemm_mma16(const GemmConfig& config, const GemmArgs& args, rt::Strea
   using Large = mma::Tile<T, 2, 2, 4, 64, 3, 2>;
   using Small = mma::Tile<T, 4, 1, 1, 128, 3, 2>;
   if (!config.aligned)
-    launch_gemm_mma<Small, false>("gemm_mma_64x64_unaligned", args, stream);
+    launch_gemm_mma<Small, false>("gemm_mma_64x64_unaligned", "gemm_mma_64x64_unaligned_rows", args, stream);
   else if (config.tile_rows == 128)
-    launch_gemm_mma<Large, true>("gemm_mma_128x128", args, stream);
+    launch_gemm_mma<Large, true>("gemm_mma_128x128", "gemm_mma_128x128_rows", args, stream);
   else
-    launch_gemm_mma<Small, true>("gemm_mma_64x64", args, stream);
+    launch_gemm_mma<Small, true>("gemm_mma_64x64", "gemm_mma_64x64_rows", args, stream);
 }
 
 }  // namespace

@@ -8,19 +8,21 @@ namespace {
 
 using namespace signstep::device;
 
+template <class Tile, bool kRows>
+using WgmmaEpilogue = EpilogueTraits<true, Tile::kColumns != 192 && !kRows, kRows, kRows>;
 template <class Tile>
 constexpr int kSharedBytes = Tile::kRingBytes + wgmma::kConsumerWarps * kEpilogueBytes<typename Tile::T> + Tile::kBarrierBytes;
 
-template <class Tile>
+template <class Tile, bool kRows>
 __global__ void __launch_bounds__(wgmma::kThreads, 1)
     gemm_wgmma(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const __grid_constant__ GemmArgs args) {
 #if SIGNSTEP_HAS_SM90
   static_assert(kSharedBytes<Tile> <= 227 * 1024);
   using T = typename Tile::T;
-  using Traits = EpilogueTraits<true, Tile::kColumns != 192>;
+  using Traits = WgmmaEpilogue<Tile, kRows>;
   Shared<std::uint8_t> memory = dynamic_shared();
   Shared<std::uint8_t> results = memory + Tile::kRingBytes;
-  wgmma::Ring<Tile> ring(memory, shared_cast<Mbar>(results + wgmma::kConsumerWarps * kEpilogueBytes<typename Tile::T>));
+  wgmma::Ring<Tile> ring(memory, shared_cast<Mbar>(results + wgmma::kConsumerWarps * kEpilogueBytes<T>));
   const int thread = static_cast<int>(threadIdx.x), warp = __shfl_sync(~0u, thread / 32, 0);  // known to be the same in all lanes
   const int rows = rows_alive(args);
   const int tiles = (rows + wgmma::kRows - 1) / wgmma::kRows * args.column_tiles;
@@ -56,38 +58,44 @@ __global__ void __launch_bounds__(wgmma::kThreads, 1)
   for (int tile = first; tile < tiles; tile += Tile::kInTurns ? 2 * step : step) {
     const WarpTile at{tile / args.column_tiles * wgmma::kRows + first_row, tile % args.column_tiles * Tile::kColumns, 64, kAcross};
     extra.fetch(args.epilogue, rows, at, 0, kSlabs);  // arrives during the product
+    WarpRows<Tile::kBlocks, Traits::kNormBackward> warp_rows;
+    if constexpr (kRows) warp_rows.prepare(args.epilogue, rows, at);
     wgmma::Accumulators<Tile> acc;
     if (Tile::kInTurns && tile != static_cast<int>(blockIdx.x)) barrier_sync(kTurn + warpgroup, 256);
     wgmma::consume(ring, acc, Tile::kInTurns ? 0 : warpgroup * 64, rounds, [&] {
       if (Tile::kInTurns && tile + step < tiles) barrier_arrive(kTurn + (warpgroup ^ 1), 256);
     });
     if (Tile::kInTurns) ring.skip(rounds);
-    write_tile<T, kSlabs, Traits>(args.epilogue, shared_cast<float>(own), rows, at, extra,
+    write_tile<T, kSlabs, Traits>(args.epilogue, shared_cast<float>(own), rows, at, extra, warp_rows,
                                   [&](int s, int j, int e) { return acc[s / kAcross][s % kAcross * 32 + j * 4 + e]; });
   }
 #endif
 }
 
 template <class Tile>
-void launch_tile(const char* name, GemmArgs args, const GemmDevice& device, rt::Stream stream) {
+void launch_tile(const char* name, [[maybe_unused]] const char* name_of_rows, GemmArgs args, const GemmDevice& device, rt::Stream stream) {
   args.column_tiles = (args.epilogue.n + Tile::kColumns - 1) / Tile::kColumns;
   const std::int64_t tiles = (static_cast<std::int64_t>(args.rows) + wgmma::kRows - 1) / wgmma::kRows * args.column_tiles;
   const auto blocks = static_cast<unsigned>(tiles < device.multiprocessors ? tiles : device.multiprocessors);
   const TensorMap a = make_tensor_map(args.a, 2, args.rows, args.k, args.k, wgmma::kRows, wgmma::kDepth);
   const TensorMap b = make_tensor_map(args.b, 2, args.epilogue.n, args.k, args.k, Tile::kColumns, wgmma::kDepth);
-  launch(name, gemm_wgmma<Tile>, dim3(blocks), dim3(wgmma::kThreads), kSharedBytes<Tile>, stream, a, b, args);
+  if constexpr (Tile::kColumns != 192) {
+    if (args.epilogue.knows_rows())
+      return launch(name_of_rows, gemm_wgmma<Tile, true>, dim3(blocks), dim3(wgmma::kThreads), kSharedBytes<Tile>, stream, a, b, args);
+  }
+  launch(name, gemm_wgmma<Tile, false>, dim3(blocks), dim3(wgmma::kThreads), kSharedBytes<Tile>, stream, a, b, args);
 }
 
 // As many stages as fit beside the 64 KB through which results are written. 128 x 192 in turns holds 192 accumulators a thread, of 240
-// registers: step_linf finds no room there. 128 x 256 cannot be held that way at all.
+// registers: step_linf finds no room there, nor does a folded LayerNorm (36 bytes of spills). 128 x 256 cannot be held that way at all.
 template <class T>
 void launch_type(const GemmConfig& config, const GemmArgs& args, const GemmDevice& device, rt::Stream stream) {
   if (config.tile_columns == 256)
-    launch_tile<wgmma::Tile<T, 256, 3, false>>("gemm_wgmma_128x256", args, device, stream);
+    launch_tile<wgmma::Tile<T, 256, 3, false>>("gemm_wgmma_128x256", "gemm_wgmma_128x256_rows", args, device, stream);
   else if (config.tile_columns == 192)
-    launch_tile<wgmma::Tile<T, 192, 4, true>>("gemm_wgmma_128x192", args, device, stream);
+    launch_tile<wgmma::Tile<T, 192, 4, true>>("gemm_wgmma_128x192", nullptr, args, device, stream);
   else
-    launch_tile<wgmma::Tile<T, 128, 5, true>>("gemm_wgmma_128x128", args, device, stream);
+    launch_tile<wgmma::Tile<T, 128, 5, true>>("gemm_wgmma_128x128", "gemm_wgmma_128x128_rows", args, device, stream);
 }
 
 }  // namespace

@@ -38,6 +38,20 @@ enum class Epilogue : std::uint32_t {
   relu_backward = 10,      // out = aux > 0 ? residual + acc : 0; aux: the pre-activation or relu's output
   store_float = 11,        // as store, but out is float32 (logits, image gradient)
   step_linf = 12,          // the end of the backward pass: acc is the image gradient in patch layout, see PatchStep
+  norm_backward = 13,      // out = residual + rstd * (acc - xn * sum(dots) / n), xn = (x - mean) * rstd, aux = x: see RowNorm
+};
+
+// LayerNorm folded into its neighbours. The product that makes its input x leaves statistics of each 64 columns of a row, of the values as
+// stored: their mean and the sum of the squared deviations from it (RMSNorm: 0 and the sum of squares), float32 [rows, ceil(n / 64), 2].
+// Whoever needs mean and rstd = 1 / sqrt(variance + epsilon) of a row combines them, in order.
+inline constexpr std::int32_t kStatisticsColumns = 64;
+inline std::int32_t statistics_parts(std::int32_t columns) { return (columns + kStatisticsColumns - 1) / kStatisticsColumns; }
+
+struct RowNorm {
+  const float* statistics = nullptr;   // of a's rows; norm_backward: of x
+  // [n], the sums of b's rows as stored: a product of LN(a) is rstd * (acc - mean * column_sums). Left out where the mean is not subtracted.
+  const float* column_sums = nullptr;
+  float epsilon = 0;
 };
 
 // Row r of the logical matrix is row r / group * stride + offset + r % group of the stored one; group 0: row r.
@@ -74,6 +88,13 @@ struct Gemm {
   RowMap a_map, out_map;
   Live live;                       // in logical rows
   PatchStep step;
+  RowNorm norm;                    // a is normalised before it is multiplied (not with step_linf), or norm_backward; no row maps
+  float* statistics = nullptr;     // of out's stored rows, written (store only)
+  bool rms = false;                // of the statistics that are written
+  // sum(dy * (y - bias)) over each 64 columns of a row, float32: dy the result, y the pre-activation. Written by the derivatives of
+  // activations [stored rows of out, ceil(n / 64)], read by norm_backward [rows, dot_parts].
+  float* dots = nullptr;
+  std::int32_t dot_parts = 0;
 };
 // Chooses the matrix core and tile; k and n may be anything >= 1 (alignment decides the core; misaligned falls back to scalar loads).
 void gemm(const Gemm& gemm, rt::Stream stream);
@@ -128,12 +149,27 @@ struct LayerNorm {
 };
 void layer_norm(const LayerNorm& args, rt::Stream stream);
 
-// dx = addend + rstd * (dy - mean(dy) - y * mean(dy * y)); rms: without mean(dy).
+// The statistics of RowNorm, of rows that no product has made.
+struct RowStatistics {
+  Precision precision = Precision::bf16;
+  const void* x = nullptr;
+  float* statistics = nullptr;  // [rows, ceil(columns / 64), 2]
+  std::int64_t rows = 0;
+  std::int32_t columns = 0;
+  bool rms = false;
+  Live live;
+};
+void row_statistics(const RowStatistics& args, rt::Stream stream);
+
+// dx = addend + rstd * (dy - mean(dy) - y * mean(dy * y)); rms: without mean(dy). Of a folded LayerNorm x is given in place of y, and
+// statistics in place of rstd.
 struct LayerNormBackward {
   Precision precision = Precision::bf16;
   const void* dy = nullptr;
   const void* y = nullptr;
   const float* rstd = nullptr;
+  const float* statistics = nullptr;
+  float epsilon = 0;  // with statistics
   const void* addend = nullptr;  // or nullptr
   void* dx = nullptr;
   std::int64_t rows = 0;
