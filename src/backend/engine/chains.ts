@@ -11,6 +11,7 @@ import {
   type Value,
 } from '../../graph/index.js'
 import { numbersOf } from '../../tensor/index.js'
+import type { NormGradient } from './folded-norms.js'
 import { reshapes } from './functions.js'
 import { type Epilogue, PlanBuffer } from './program.js'
 import { elementsOf, isDense, reshaped, transposed, type View, viewOf } from './view.js'
@@ -40,6 +41,8 @@ export interface Chain {
   readonly auxKept: boolean
   /** Constant rows that a concatenation puts in front of each image's rows, [rows·n]. */
   readonly prefix: { readonly values: FloatVector; readonly rows: number; readonly period: number } | undefined
+  /** Of norm_backward. */
+  readonly normGradient?: NormGradient
 }
 
 type FloatVector = Float32Array<ArrayBuffer>
@@ -99,15 +102,13 @@ function layoutDetour(
   return found
 }
 
-/** The chain that starts at a product with a constant matrix, or undefined where the node is none. */
-export function chainAt(root: Node, uses: Uses, kept: ReadonlySet<Value>, taken: ReadonlySet<Node>): Chain | undefined {
+/** The constant matrix of a product of rows: [K,N], or [N,K] where `transposedB`. */
+export function constantMatrix(root: Node): { matrix: Value; transposedB: boolean } | undefined {
   if (root.op !== 'MatMul' && root.op !== 'Gemm') return undefined
-  const [a, given, c] = root.inputs
-  if (a === undefined || given === undefined) return undefined
-  const attributes = root.attributes
-  if (intAttribute(attributes, 'transA', 0) !== 0) return undefined
+  const [a, given] = root.inputs
+  if (a === undefined || given === undefined || intAttribute(root.attributes, 'transA', 0) !== 0) return undefined
   let matrix = given
-  let transposedB = intAttribute(attributes, 'transB', 0) !== 0
+  let transposedB = intAttribute(root.attributes, 'transB', 0) !== 0
   if (matrix.constant === undefined) {
     // A large constant is not folded through its transpose.
     const swap = matrix.producer
@@ -116,7 +117,16 @@ export function chainAt(root: Node, uses: Uses, kept: ReadonlySet<Value>, taken:
     matrix = source
     transposedB = !transposedB
   }
-  if (matrix.shape.length !== 2 || a.shape.length < 2) return undefined
+  return matrix.shape.length !== 2 || a.shape.length < 2 ? undefined : { matrix, transposedB }
+}
+
+/** The chain that starts at a product with a constant matrix, or undefined where the node is none. */
+export function chainAt(root: Node, uses: Uses, kept: ReadonlySet<Value>, taken: ReadonlySet<Node>): Chain | undefined {
+  const operand = constantMatrix(root)
+  const [a, , c] = root.inputs
+  if (operand === undefined || a === undefined) return undefined
+  const { matrix, transposedB } = operand
+  const { attributes } = root
   const n = matrix.shape[transposedB ? 0 : 1] as number
   const alpha = root.op === 'Gemm' ? intAttribute(attributes, 'alpha', 1) : 1
   if (alpha !== 1 && c !== undefined) return undefined

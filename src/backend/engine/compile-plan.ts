@@ -12,6 +12,8 @@ import { elementsOf } from './view.js'
 export interface PlanOptions {
   readonly loss: LossName
   readonly targeted: boolean
+  /** LayerNorms folded into the products beside them. */
+  readonly foldNorms?: boolean
 }
 
 /**
@@ -20,7 +22,7 @@ export interface PlanOptions {
  *
  * @throws ModelError OPERATOR_UNSUPPORTED naming the first node that no kernel covers
  */
-export function compileProgram(forward: Graph, { loss, targeted }: PlanOptions): KernelProgram {
+export function compileProgram(forward: Graph, { loss, targeted, foldNorms = true }: PlanOptions): KernelProgram {
   const b = new GraphBuilder(new Graph(forward.name))
   const { images, logits } = fuse(b, forward)
   const classes = logits.shape[1] as number
@@ -42,6 +44,7 @@ export function compileProgram(forward: Graph, { loss, targeted }: PlanOptions):
     ends,
     constants: new Constants(),
     loss: { code: lossCodes[loss], targeted, classes },
+    foldNorms,
   }
   return {
     image: [channels, height, width],

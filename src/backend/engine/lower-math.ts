@@ -1,4 +1,5 @@
 import { type Dim, intAttribute, intsAttribute, isBatch, type Node, sameDim, type Value } from '../../graph/index.js'
+import { type FoldedNorm, hasWholeRows, inImageOrder } from './folded-norms.js'
 import type { Handler } from './lower-layout.js'
 import { integers, type Lowering, padded, RANK, uncovered } from './lowering.js'
 import { type FunctionName, type ReductionName, reductions } from './program.js'
@@ -71,6 +72,21 @@ export function reduce(lowering: Lowering, node: Node, fn: ReductionName): View 
   return to
 }
 
+/** Rows of a folded LayerNorm for a product that cannot normalise its result. */
+export function normalised(lowering: Lowering, x: View, norm: FoldedNorm, name: string): View {
+  const whole = lowering.whole(x, name)
+  const shape = shapeOf(x)
+  const [to, deviation] = [lowering.fresh(shape), lowering.fresh(shape.slice(0, -1), 'float32')]
+  lowering.step(
+    'layer_norm',
+    name,
+    [whole.buffer, to.buffer, deviation.buffer],
+    [...rowsAndColumns(x), norm.rms ? 1 : 0, isBatch(shape[0]) ? 1 : 0],
+    [norm.epsilon],
+  )
+  return to
+}
+
 const layerNorm: Handler = (lowering, node) => {
   const x = input(lowering, node)
   const [y, rstd] = node.outputs
@@ -90,6 +106,11 @@ const layerNorm: Handler = (lowering, node) => {
 /** dx, plus another gradient of the same value where there is one. */
 export function layerNormBackward(lowering: Lowering, node: Node, addend: Value | undefined, output: Value): void {
   const [g, y, rstd] = node.inputs as Value[]
+  const norm = lowering.folded.norms.get(y)
+  if (norm !== undefined) {
+    foldedLayerNormBackward(lowering, node, norm, addend, output)
+    return
+  }
   const [dy, normalised] = [g, y].map((value) => lowering.whole(lowering.view(value), node.name))
   const more = addend && lowering.whole(lowering.view(addend), node.name)
   const to = lowering.fresh(output.shape)
@@ -98,6 +119,30 @@ export function layerNormBackward(lowering: Lowering, node: Node, addend: Value 
     node.name,
     [dy.buffer, normalised.buffer, lowering.view(rstd).buffer, to.buffer, more?.buffer],
     [...rowsAndColumns(normalised), intAttribute(node.attributes, 'rms', 0), isBatch(y.shape[0]) ? 1 : 0],
+  )
+  lowering.define(output, to)
+}
+
+/** From x and its statistics, in the order in which x lies. */
+function foldedLayerNormBackward(
+  lowering: Lowering,
+  { name, inputs }: Node,
+  norm: FoldedNorm,
+  addend: Value | undefined,
+  output: Value,
+): void {
+  const given = lowering.view(norm.x)
+  const x = lowering.isValue(given) && hasWholeRows(given) ? given : lowering.copied(given, name)
+  const dy = lowering.alike(lowering.view(inputs[0] as Value), x, name)
+  const more = addend && lowering.alike(lowering.view(addend), x, name)
+  const to = lowering.freshLike(x)
+  const statistics = lowering.folded.statisticsOf(lowering, x, norm, name)
+  lowering.step(
+    'layer_norm_backward',
+    name,
+    [dy.buffer, x.buffer, undefined, to.buffer, more?.buffer, statistics],
+    [...rowsAndColumns(x), norm.rms ? 1 : 0, inImageOrder(x) ? 1 : 0],
+    [norm.epsilon],
   )
   lowering.define(output, to)
 }

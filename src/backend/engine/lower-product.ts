@@ -1,7 +1,9 @@
 import { type Dim, divideDims, intsAttribute, isBatch, type Node, type Value } from '../../graph/index.js'
 import type { Tensor } from '../../tensor/index.js'
 import type { Chain } from './chains.js'
+import type { FoldedNorm } from './folded-norms.js'
 import { reshapes } from './functions.js'
+import { layerNormBackward, normalised } from './lower-math.js'
 import { floats, type Lowering, uncovered } from './lowering.js'
 import { type Epilogue, epilogues, PlanBuffer } from './program.js'
 import {
@@ -10,7 +12,7 @@ import {
   elementsOf,
   inMemoryOrder,
   isDense,
-  loopsOver,
+  isWhole,
   merged,
   reshaped,
   rowMapOf,
@@ -25,18 +27,23 @@ import {
 
 /** One gemm step for a chain. `toImage`: its output is the image gradient. */
 export function lowerProduct(lowering: Lowering, chain: Chain, toImage: boolean): void {
-  const { constants, ends } = lowering
-  const { root, output, prefix, table } = chain
+  const { constants, ends, folded } = lowering
+  const { root, output, prefix, table, normGradient } = chain
   const [first, second] = chain.matrix.shape as [number, number]
   const [k, n] = chain.transposedB ? [second, first] : [first, second]
   const name = root.name
-  // The kernel wants [n,k].
-  const weight = constants.of(floats(chain.matrix.constant as Tensor), 'value', chain.transposedB ? undefined : [k, n])
 
   const fixedOrder = prefix !== undefined || table !== undefined || toImage || output === lowering.logits
-  let a = lowering.view(throughReshapes(chain.a))
-  if (!lowering.isValue(a)) a = lowering.copied(a, name)
+  const { a: given, norm } = rowsOf(lowering, chain)
+  let a = lowering.isValue(given) ? given : lowering.copied(given, name)
   const inPlace = !fixedOrder && coversBuffer(a) && !isDense(a) && strideOf(a, a.axes.length - 1) === 1
+  const dots = normGradient && (inPlace || isWhole(a)) && !toImage ? folded.dotsOf(a) : undefined
+  if (normGradient !== undefined && dots === undefined) {
+    lowerProduct(lowering, normGradient.plain, false)
+    layerNormBackward(lowering, normGradient.node, chain.residual, output)
+    return
+  }
+  if (norm !== undefined && !inPlace) a = lowering.whole(a, name)
   let rows = inPlace ? { group: 0, stride: 0, offset: 0 } : rowMapOf(a)
   if (rows === undefined) {
     a = lowering.copied(a, name)
@@ -63,15 +70,16 @@ export function lowerProduct(lowering: Lowering, chain: Chain, toImage: boolean)
     } else if (reshapes.has(node.op)) at = mustReshape(at, node.outputs[0].shape, name)
     else if (node.op === 'Concat') at = viewOf(buffer, node.outputs[0].shape)
     else if (chain.residual !== undefined && node === chain.nodes.at(-1))
-      residual = alike(lowering, lowering.view(chain.residual), at, name)
+      residual = lowering.alike(lowering.view(chain.residual), at, name)
     else if (chain.aux !== undefined && node === chain.nodes.at(-1)) {
       if (chain.auxKept) {
         aux = { ...at, buffer: new PlanBuffer('value', buffer.elements) }
         lowering.define(chain.aux, aux)
-      } else aux = alike(lowering, lowering.view(chain.aux), at, name)
+      } else aux = lowering.alike(lowering.view(chain.aux), at, name)
     }
   }
   if (toLogits || toImage) at = viewOf(buffer, output.shape)
+  if (normGradient !== undefined) aux = lowering.alike(lowering.view(normGradient.norm.x), at, name)
 
   const outMap =
     prefix !== undefined
@@ -88,24 +96,75 @@ export function lowerProduct(lowering: Lowering, chain: Chain, toImage: boolean)
   const vector = (values: Float32Array<ArrayBuffer> | undefined): PlanBuffer | undefined =>
     values && constants.vector(values)
   const epilogue: Epilogue = toLogits || toImage ? 'store_float' : chain.epilogue
+  const weights = weightsOf(lowering, chain, norm)
+  const read = normGradient?.norm ?? norm
+  const statistics = read && folded.statisticsOf(lowering, aux !== undefined && normGradient ? aux : a, read, name)
+  const left = prefix === undefined && epilogue === 'store' ? folded.left(output, buffer, n) : undefined
   const outermost = merged(inPlace ? inMemoryOrder(a.axes.slice(0, -1).flat()) : a.axes.slice(0, -1).flat())[0]
+  const dotsOf = folded.dotsWanted.get(output)
   const inOrder = outermost !== undefined && isBatch(outermost.size)
   lowering.step(
     'gemm',
     name,
     [
       a.buffer,
-      weight,
+      weights.matrix,
       buffer,
-      vector(chain.bias),
+      vector(dotsOf?.bias ?? chain.bias),
       vector(chain.scale),
       residual?.buffer,
       aux?.buffer,
       vector(table?.values),
+      statistics,
+      weights.sums,
+      left?.buffer,
+      dots?.buffer ?? (dotsOf && folded.leftDots(output, buffer, count, n)),
     ],
-    [count, n, k, epilogues[epilogue], rows.group, rows.stride, rows.offset, ...outMap, inOrder ? 1 : 0],
+    [
+      count,
+      n,
+      k,
+      epilogues[epilogue],
+      rows.group,
+      rows.stride,
+      rows.offset,
+      ...outMap,
+      inOrder ? 1 : 0,
+      left?.rms ? 1 : 0,
+      dots?.parts ?? 0,
+    ],
+    [read?.epsilon ?? 0],
   )
   lowering.define(output, at)
+}
+
+/** The rows that are multiplied, and the LayerNorm they still lack. */
+function rowsOf(lowering: Lowering, chain: Chain): { a: View; norm: FoldedNorm | undefined } {
+  const norm = lowering.folded.normOf(chain.a)
+  if (norm === undefined) return { a: lowering.view(throughReshapes(chain.a)), norm }
+  const x = lowering.view(throughReshapes(norm.x))
+  if (chain.prefix === undefined && chain.table === undefined) return { a: x, norm }
+  return { a: normalised(lowering, x, norm, chain.root.name), norm: undefined }
+}
+
+/** The kernel wants [n,k]. Of a folded LayerNorm the sums of its rows too. */
+function weightsOf(
+  { constants }: Lowering,
+  { matrix, transposedB, normGradient }: Chain,
+  norm: FoldedNorm | undefined,
+): { matrix: PlanBuffer; sums: PlanBuffer | undefined } {
+  const tensorOf = (value: Value): Tensor => floats(value.constant as Tensor)
+  if (norm?.rms === false) {
+    const centred = constants.centred(tensorOf(matrix), transposedB)
+    return { matrix: constants.of(centred, 'value'), sums: constants.rowSums(centred) }
+  }
+  if (normGradient?.norm.rms === false) {
+    const { forward } = normGradient
+    const centred = constants.centred(tensorOf(forward.matrix), forward.transposedB)
+    return { matrix: constants.of(centred, 'value', centred.shape as [number, number]), sums: undefined }
+  }
+  const stored = matrix.shape as [number, number]
+  return { matrix: constants.of(tensorOf(matrix), 'value', transposedB ? undefined : stored), sums: undefined }
 }
 
 function mustReshape(view: View, shape: readonly Dim[], name: string): View {
@@ -125,20 +184,6 @@ function scaled(a: View, buffer: PlanBuffer, k: number, n: number): View {
   )
   return { buffer, offset: 0, axes: [...axes, n === 1 ? [] : [{ size: n, stride: 1 }]] }
 }
-
-/** An operand that the epilogue reads element beside element: as it is where it lies as the result does, else a copy that does. */
-function alike(lowering: Lowering, operand: View, result: View, name: string): View {
-  const fits =
-    lowering.isValue(operand) &&
-    coversBuffer(operand) &&
-    loopsOver([operand, result]).every(({ strides: [own, other] }) => same(own, other))
-  if (fits) return operand
-  const copy = { ...result, buffer: new PlanBuffer('value', elementsOf(shapeOf(result))) }
-  lowering.move(operand, copy, name)
-  return copy
-}
-
-const same = (a: Dim, b: Dim): boolean => (isBatch(a) ? isBatch(b) && a.factor === b.factor : a === b)
 
 /** Rows are rows however their leading axes are split: the value in front of reshapes that leave the last axis alone. */
 function throughReshapes(value: Value): Value {

@@ -1,7 +1,8 @@
 import { type Graph, type Node, sameShape, type Value } from '../../graph/index.js'
 import { isFloat } from '../../tensor/index.js'
-import { chainAt, usesOf } from './chains.js'
+import { type Chain, chainAt, usesOf } from './chains.js'
 import type { Constants } from './constants.js'
+import { FoldedRows, foldedNorms, rowSource, withNormGradient } from './folded-norms.js'
 import { folded, pointwise, reductionOps } from './functions.js'
 import { AttentionLowering } from './lower-attention.js'
 import { layoutHandlers } from './lower-layout.js'
@@ -20,6 +21,8 @@ export interface LowerOptions {
   readonly ends: Ends
   readonly constants: Constants
   readonly loss: LossStep
+  /** Whether LayerNorms are folded into the products beside them. */
+  readonly foldNorms: boolean
 }
 
 /**
@@ -32,17 +35,22 @@ export function lower(options: LowerOptions): Step[] {
   const { graph, logits, imageGradient, ends } = options
   const outputs = imageGradient === undefined ? [logits] : [logits, imageGradient]
   const nodes = needed(graph, outputs)
-  const lowering = new Lowering(options)
-  const attention = new AttentionLowering(lowering)
   const { uses, kept } = usesOf(nodes, outputs)
+  const rows = new FoldedRows(options.foldNorms ? foldedNorms(nodes, uses, kept) : new Map())
+  const lowering = new Lowering({ ...options, folded: rows })
+  const attention = new AttentionLowering(lowering)
 
   // What is taken in by another node is emitted with it, in the place of the last one.
   const emitAt = new Map<Node, () => void>()
   const taken = new Set<Node>()
+  const chains = new Map<Value, Chain>()
   for (const node of nodes) {
-    const chain = taken.has(node) ? undefined : chainAt(node, uses, kept, taken)
-    if (chain === undefined) continue
+    const product = taken.has(node) ? undefined : chainAt(node, uses, kept, taken)
+    if (product === undefined) continue
+    const chain = withNormGradient(product, { rows, chains, uses, kept, taken })
     for (const part of chain.nodes) taken.add(part)
+    chains.set(rowSource(chain.output), chain)
+    if (chain.aux !== undefined && chain.auxKept) chains.set(rowSource(chain.aux), chain)
     const toImage = imageGradient !== undefined && endsInImage(chain.output, imageGradient)
     emitAt.set(chain.nodes[chain.nodes.length - 1], () => lowerProduct(lowering, chain, toImage))
   }
@@ -74,6 +82,7 @@ export function lower(options: LowerOptions): Step[] {
 
 function emitNode(lowering: Lowering, attention: AttentionLowering, node: Node): void {
   const [out] = node.outputs
+  if (lowering.folded.norms.has(out)) return // the products that read it normalise
   if (!isFloat(out.dtype) && out.dtype !== 'bool') return // arithmetic of shapes: they are known
   const { op, name } = node
   if (op === 'signstep.Attention') {

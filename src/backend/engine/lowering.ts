@@ -2,6 +2,7 @@ import { ModelError } from '../../errors/index.js'
 import { type Dim, isBatch, sameDim, type Value } from '../../graph/index.js'
 import { float32Tensor, numbersOf, type Tensor } from '../../tensor/index.js'
 import type { Constants } from './constants.js'
+import type { FoldedRows } from './folded-norms.js'
 import { type ElementType, type FunctionName, functions, type OpName, PlanBuffer, type Step } from './program.js'
 import {
   broadcast,
@@ -40,15 +41,24 @@ export class Lowering {
   readonly constants: Constants
   readonly loss: LossStep
   readonly logits: Value
+  readonly folded: FoldedRows
   private readonly views = new Map<Value, View>()
   /** Reshapes, made when somebody asks: what looks through them needs no copy. */
   private readonly deferred = new Map<Value, () => View>()
 
-  constructor(parts: { ends: Ends; constants: Constants; loss: LossStep; images: Value; logits: Value }) {
+  constructor(parts: {
+    ends: Ends
+    constants: Constants
+    loss: LossStep
+    images: Value
+    logits: Value
+    folded: FoldedRows
+  }) {
     this.ends = parts.ends
     this.constants = parts.constants
     this.loss = parts.loss
     this.logits = parts.logits
+    this.folded = parts.folded
     this.views.set(parts.images, viewOf(parts.ends.input, parts.images.shape))
   }
 
@@ -185,6 +195,19 @@ export class Lowering {
           : this.freshLike(like)
     this.elementwise(fn, operands, to, name, parameters)
     this.define(value, to)
+  }
+
+  /** An operand that is read element beside element: as it is where it lies as the result does, else a copy that does. */
+  alike(operand: View, result: View, name: string): View {
+    const same = (a: Dim, b: Dim): boolean => (isBatch(a) ? isBatch(b) && a.factor === b.factor : a === b)
+    const fits =
+      this.isValue(operand) &&
+      coversBuffer(operand) &&
+      loopsOver([operand, result]).every(({ strides: [own, other] }) => same(own, other))
+    if (fits) return operand
+    const copy = { ...result, buffer: new PlanBuffer('value', elementsOf(shapeOf(result))) }
+    this.move(operand, copy, name)
+    return copy
   }
 
   /** The view in another shape, copied where that cannot be done by strides. */

@@ -9,17 +9,18 @@ import {
   opCodes,
   type PlanBuffer,
   type Step,
+  type StoredConstant,
 } from './program.js'
 
 /** The layout of a plan file stands in native/core/program/program.h. */
 const VERSION = 1
 const HEADER_BYTES = 104
 const BUFFER_BYTES = 40
-const STEP_BYTES = 448
-const [BUFFERS, INTS, FLOATS, NAME_BYTES] = [10, 40, 4, 64]
+const STEP_BYTES = 456
+const [BUFFERS, INTS, FLOATS, NAME_BYTES] = [12, 40, 4, 64]
 
 const elementTypes: Readonly<Record<ElementType, number>> = { value: 0, float32: 1, int32: 2 }
-const storages = { activation: 0, asIs: 1, transposed: 2 } as const
+const storages = { activation: 0, asIs: 1, transposed: 2, rowSums: 3 } as const
 
 /** A batch-sized dimension is written as a negative number: −factor. */
 const encode = (dim: Dim): number => (isBatch(dim) ? -dim.factor : dim)
@@ -64,13 +65,10 @@ export function writePlan(program: KernelProgram, source: string): Uint8Array {
     const at = HEADER_BYTES + i * BUFFER_BYTES
     const { constant } = buffer
     u32(at, elementTypes[buffer.type])
-    u32(
-      at + 4,
-      constant === undefined ? storages.activation : constant.transposed ? storages.transposed : storages.asIs,
-    )
+    u32(at + 4, storageOf(constant))
     i64(at + 8, encode(buffer.elements))
-    i64(at + 16, constant?.transposed?.[0] ?? 0)
-    i64(at + 24, constant?.transposed?.[1] ?? 0)
+    i64(at + 16, (constant?.transposed ?? constant?.rowSums)?.[0] ?? 0)
+    i64(at + 24, (constant?.transposed ?? constant?.rowSums)?.[1] ?? 0)
     i64(at + 32, data.offsetOf(buffer))
   }
   for (const [i, step] of steps.entries())
@@ -79,6 +77,12 @@ export function writePlan(program: KernelProgram, source: string): Uint8Array {
   data.write(bytes, dataOffset)
   u32(12, crc32(bytes.subarray(16)))
   return bytes
+}
+
+function storageOf(constant: StoredConstant | undefined): number {
+  if (constant === undefined) return storages.activation
+  if (constant.rowSums !== undefined) return storages.rowSums
+  return constant.transposed === undefined ? storages.asIs : storages.transposed
 }
 
 function writeStep(
@@ -95,11 +99,11 @@ function writeStep(
     const buffer = step.buffers[i]
     view.setInt32(at + 4 + 4 * i, buffer === undefined ? -1 : (index.get(buffer) ?? -1), true)
   }
-  for (const [i, dim] of step.ints.entries()) view.setBigInt64(at + 48 + 8 * i, BigInt(encode(dim)), true)
-  for (const [i, number] of step.floats.entries()) view.setFloat32(at + 368 + 4 * i, number, true)
+  for (const [i, dim] of step.ints.entries()) view.setBigInt64(at + 56 + 8 * i, BigInt(encode(dim)), true)
+  for (const [i, number] of step.floats.entries()) view.setFloat32(at + 376 + 4 * i, number, true)
   // The end of a name says more than its start; one byte stays zero.
   const name = new TextEncoder().encode(step.name)
-  bytes.set(name.subarray(Math.max(0, name.length - (NAME_BYTES - 1))), at + 384)
+  bytes.set(name.subarray(Math.max(0, name.length - (NAME_BYTES - 1))), at + 392)
 }
 
 /** Every buffer the program touches, in order of first use. */

@@ -25,6 +25,8 @@ export interface StoredConstant {
   readonly tensor: Tensor
   /** [rows, columns] of the tensor, if it is stored as [columns, rows]. */
   readonly transposed?: readonly [number, number]
+  /** [rows, columns] of the tensor, if the sums of its rows are stored: of the elements as the precision rounds them. */
+  readonly rowSums?: readonly [number, number]
 }
 
 export const opCodes = {
@@ -43,6 +45,7 @@ export const opCodes = {
   scatter_add: 13,
   fill: 14,
   loss: 15,
+  row_statistics: 21,
 } as const
 export type OpName = keyof typeof opCodes
 
@@ -89,6 +92,7 @@ export const epilogues = {
   relu: 9,
   relu_backward: 10,
   store_float: 11,
+  norm_backward: 13,
 } as const
 export type Epilogue = keyof typeof epilogues
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { forwardGraph, jointGraph, type Preprocess } from '#signstep/autodiff/index.js'
 import { compileProgram } from '#signstep/backend/engine/compile-plan.js'
+import { epilogues, type KernelProgram } from '#signstep/backend/engine/program.js'
 import { canonicalise, type Graph, importModel, interpret } from '#signstep/graph/index.js'
 import { presets } from '#signstep/model/preprocess.js'
 import { readModel } from '#signstep/onnx/index.js'
@@ -29,10 +30,11 @@ function relativeError(found: ArrayLike<number>, expected: ArrayLike<number>): n
 async function compare(
   file: string,
   preprocess: Preprocess,
+  foldNorms = true,
 ): Promise<{ logits: number; gradient: number; forward: number }> {
   const model = await canonicalGraph(file)
   const forward = forwardGraph(model, preprocess)
-  const program = compileProgram(forward, { loss: 'cross-entropy', targeted: false })
+  const program = compileProgram(forward, { loss: 'cross-entropy', targeted: false, foldNorms })
   const joint = jointGraph(model, { preprocess, loss: 'cross-entropy', targeted: false })
   const images = randomArray(randomNumbers(5), [2, ...program.image], 0, 1)
   const labels = [1, program.classes - 1]
@@ -78,17 +80,41 @@ describe('the kernel program of a model', () => {
       expect(gradient).toBeLessThan(1e-5)
     })
 
+  it.skipIf(!existsSync(transformers[9][1]))(
+    'computes the same with every LayerNorm in a kernel of its own',
+    async () => {
+      for (const [, file, preset] of [transformers[0], transformers[9]]) {
+        const { logits, gradient } = await compare(file, presets[preset], false)
+        expect(logits).toBeLessThan(1e-6)
+        expect(gradient).toBeLessThan(1e-5)
+      }
+    },
+  )
+
   it('is made of fused launches for a ViT: attention, products with their epilogues, and no copy in the middle blocks', async () => {
-    const program = compileProgram(forwardGraph(await canonicalGraph(transformers[0][1]), presets.cifar10), {
-      loss: 'cross-entropy',
-      targeted: false,
-    })
+    const compiled = async (foldNorms: boolean) =>
+      compileProgram(forwardGraph(await canonicalGraph(transformers[0][1]), presets.cifar10), {
+        loss: 'cross-entropy',
+        targeted: false,
+        foldNorms,
+      })
+    const program = await compiled(true)
     expect(program.layout).toBe('patches')
     expect(program.patch).toBe(4)
-    const middle = program.forward.slice(2, 20).map(({ op }) => op)
-    expect(middle).toEqual(
+    const middle = (from: number, count: number, { forward }: KernelProgram) =>
+      forward.slice(from, from + count).map(({ op }) => op)
+    expect(middle(2, 16, program)).toEqual([
+      'row_statistics',
+      ...Array(3).fill(['gemm', 'attention', 'gemm', 'gemm', 'gemm']).flat(),
+    ])
+    expect(middle(2, 18, await compiled(false))).toEqual(
       Array(3).fill(['layer_norm', 'gemm', 'attention', 'gemm', 'layer_norm', 'gemm', 'gemm']).flat().slice(0, 18),
     )
+    // Behind every MLP the gradient of its LayerNorm is the end of a product; behind attention a kernel that starts from x.
+    const ends = program.gradient.filter(({ op, ints }) => op === 'gemm' && ints[3] === epilogues.norm_backward)
+    const kernels = program.gradient.filter(({ op }) => op === 'layer_norm_backward')
+    expect(ends).toHaveLength(4)
+    expect(kernels.filter(({ buffers }) => buffers[5] !== undefined)).toHaveLength(4)
     expect(program.gradient.at(-1)?.op).toBe('gemm')
     expect(program.gradient.at(-1)?.buffers[2]).toBe(program.imageGradient)
   })

@@ -35,6 +35,13 @@ export class ProgramRun {
         constant === undefined
           ? new Float64Array(sizeAt(buffer.elements, this.batch)).fill(Number.NaN)
           : numbersOf(constant.tensor)
+      if (constant?.rowSums !== undefined) {
+        const [rows, columns] = constant.rowSums
+        const matrix = data
+        data = Float64Array.from({ length: rows }, (_, r) =>
+          matrix.subarray(r * columns, (r + 1) * columns).reduce((a, v) => a + v, 0),
+        )
+      }
       if (constant?.transposed !== undefined) {
         const [rows, columns] = constant.transposed
         const source = data
@@ -99,8 +106,15 @@ export class ProgramRun {
       }
       case 'layer_norm_backward': {
         const [rows, columns] = dims(0, 2)
-        const [dy, y, rstd, dx, addend] = [buffer(0), buffer(1), buffer(2), buffer(3), optional(4)]
+        const [dy, given, dx, addend, statistics] = [buffer(0), buffer(1), buffer(3), optional(4), optional(5)]
+        const rstd = statistics === undefined ? buffer(2) : new Float64Array(rows)
+        const y = Float64Array.from(given)
         for (let r = 0; r < rows; r++) {
+          if (statistics !== undefined) {
+            const moments = rowMoments(statistics, r, columns, step.floats[0])
+            rstd[r] = moments.rstd
+            for (let i = r * columns; i < (r + 1) * columns; i++) y[i] = (given[i] - moments.mean) * moments.rstd
+          }
           let [sum, product] = [0, 0]
           for (let i = r * columns; i < (r + 1) * columns; i++) {
             sum += dy[i]
@@ -110,6 +124,11 @@ export class ProgramRun {
             dx[i] =
               (addend?.[i] ?? 0) + rstd[r] * (dy[i] - (d(2) === 1 ? 0 : sum / columns) - (y[i] * product) / columns)
         }
+        return
+      }
+      case 'row_statistics': {
+        const [rows, columns] = dims(0, 2)
+        for (let r = 0; r < rows; r++) writeStatistics(buffer(1), r, buffer(0), columns, d(2) === 1)
         return
       }
       case 'attention':
@@ -249,21 +268,36 @@ export class ProgramRun {
     const mapped = (r: number, from: number): number =>
       d(from) === 0 ? r : Math.floor(r / d(from)) * d(from + 1) + d(from + 2) + (r % d(from))
     const kind = nameOf(epilogues, step.ints[3])
+    const [norm, sums, statistics, dots] = [8, 9, 10, 11].map(optional)
     for (let r = 0; r < rows; r++) {
       const [source, target] = [mapped(r, 4) * k, mapped(r, 7) * n]
+      const backward = kind === 'norm_backward'
+      const { mean, rstd } = norm ? rowMoments(norm, r, backward ? n : k, step.floats[0]) : { mean: 0, rstd: 1 }
+      const slope = backward ? (dots?.slice(r * d(12), (r + 1) * d(12)) ?? []).reduce((a, x) => a + x, 0) / n : 0
       for (let j = 0; j < n; j++) {
         let x = 0
         for (let l = 0; l < k; l++) x += a[source + l] * b[j * k + l]
-        x += bias?.[j] ?? 0
+        x = rstd * (x - mean * (sums?.[j] ?? 0))
+        if (!kind.endsWith('_backward')) x += bias?.[j] ?? 0
         const at = target + j
         if (kind === 'store' || kind === 'store_float') {
           x = (scale?.[j] ?? 1) * x + (residual?.[at] ?? 0) + (table?.[(r % d(7)) * n + j] ?? 0)
           out[at] = x
+        } else if (backward) {
+          const normalised = rstd * ((aux as Float64Array)[at] - mean)
+          out[at] = (residual?.[at] ?? 0) + x - rstd * normalised * slope
         } else if (kind.endsWith('_backward')) out[at] = elementwise(kind, [])((aux as Float64Array)[at], x)
         else {
           if (aux !== undefined) aux[at] = x
           out[at] = elementwise(kind, [])(x)
         }
+      }
+      if (statistics !== undefined) writeStatistics(statistics, mapped(r, 7), out, n, d(11) === 1)
+      for (let from = 0; dots !== undefined && !backward && from < n; from += STATISTICS_COLUMNS) {
+        let sum = 0
+        for (let j = from; j < Math.min(n, from + STATISTICS_COLUMNS); j++)
+          sum += out[target + j] * ((aux as Float64Array)[target + j] - (bias?.[j] ?? 0))
+        dots[mapped(r, 7) * Math.ceil(n / STATISTICS_COLUMNS) + from / STATISTICS_COLUMNS] = sum
       }
     }
   }
@@ -311,6 +345,31 @@ export class ProgramRun {
         }
       }
   }
+}
+
+const STATISTICS_COLUMNS = 64
+
+/** Mean and sum of squared deviations (rms: 0 and sum of squares) of each 64 columns of row r. */
+function writeStatistics(to: Float64Array, r: number, x: Float64Array, columns: number, rms: boolean): void {
+  for (let from = 0; from < columns; from += STATISTICS_COLUMNS) {
+    const part = x.slice(r * columns + from, r * columns + Math.min(columns, from + STATISTICS_COLUMNS))
+    const mean = rms ? 0 : part.reduce((a, v) => a + v, 0) / part.length
+    const at = 2 * (r * Math.ceil(columns / STATISTICS_COLUMNS) + from / STATISTICS_COLUMNS)
+    to[at] = mean
+    to[at + 1] = part.reduce((a, v) => a + (v - mean) ** 2, 0)
+  }
+}
+
+function rowMoments(from: Float64Array, r: number, columns: number, epsilon: number): { mean: number; rstd: number } {
+  const parts = Math.ceil(columns / STATISTICS_COLUMNS)
+  const all = Array.from({ length: parts }, (_, i) => ({
+    size: Math.min(STATISTICS_COLUMNS, columns - i * STATISTICS_COLUMNS),
+    mean: from[2 * (r * parts + i)],
+    squares: from[2 * (r * parts + i) + 1],
+  }))
+  const mean = all.reduce((a, part) => a + part.size * part.mean, 0) / columns
+  const squares = all.reduce((a, part) => a + part.squares + part.size * (part.mean - mean) ** 2, 0)
+  return { mean, rstd: 1 / Math.sqrt(squares / columns + epsilon) }
 }
 
 function walk(
