@@ -158,9 +158,9 @@ TEST("wild indices and sizes are refused by name") {
   EXPECT(mentions(refusal_after([](Program& p) { p.gradient[0].buffers[0] = 99; }), "gradient step 0 (gemm 'embed'): a: expected a buffer below 15"));
   EXPECT(mentions(refusal_after([](Program& p) { p.forward[0].buffers[0] = -2; }), "found -2"));
   EXPECT(mentions(refusal_after([](Program& p) { p.forward[0].buffers[2] = kNone; }), "out: expected a buffer, found none"));
-  EXPECT(mentions(refusal_after([](Program& p) { p.forward[0].buffers[9] = 1; }), "operand 9"));
+  EXPECT(mentions(refusal_after([](Program& p) { p.forward[0].buffers[6] = 3; }), "operand 6"));
   EXPECT(mentions(refusal_after([](Program& p) { p.forward[0].buffers[2] = 7; }), "an activation to write to"));
-  EXPECT(mentions(refusal_after([](Program& p) { p.forward[0].op = static_cast<Op>(77); }), "op: expected 1 to 15"));
+  EXPECT(mentions(refusal_after([](Program& p) { p.forward[0].op = static_cast<Op>(77); }), "op: expected an operation, found 77"));
   EXPECT(mentions(refusal_after([](Program& p) { p.forward[0].ints[0] = -5; }), "at least 40 elements at batch 1, found 32"));
   EXPECT(mentions(refusal_after([](Program& p) { p.forward[0].ints[0] = 6; }), "found 32"));
   EXPECT(mentions(refusal_after([](Program& p) { p.forward[0].ints[0] = std::numeric_limits<std::int64_t>::min(); }), "2^48"));
@@ -239,6 +239,30 @@ TEST("indices of a gather are looked at one by one") {
   EXPECT(with_index(3).empty());
   EXPECT(mentions(with_index(4), "indices: expected 0 to 3, found 4"));
   EXPECT(mentions(with_index(-1), "found -1"));
+}
+
+TEST("a LayerNorm folded into products is checked: sizes of statistics and dots, row sums, and what an epilogue can leave") {
+  // The first product leaves statistics of its rows, the head multiplies rows that it normalises.
+  const auto after = [](auto change) {
+    return refusal_after([&](Program& p) {
+      const auto rows = p.forward[0].ints[0];
+      p.buffers.push_back({ElementType::float32, Storage::activation, 2 * rows, 0, 0, 0});
+      const auto statistics = static_cast<std::int32_t>(p.buffers.size() - 1);
+      p.buffers.push_back({ElementType::float32, Storage::row_sums, p.forward[0].ints[1], p.forward[0].ints[1], p.forward[0].ints[2], 0});
+      for (std::vector<Step>* steps : {&p.forward, &p.gradient}) (*steps)[0].buffers[10] = statistics;
+      change(p, statistics);
+    });
+  };
+  EXPECT(after([](Program&, std::int32_t) {}).empty());
+  EXPECT(mentions(after([](Program& p, std::int32_t s) { p.buffers[static_cast<std::size_t>(s)].elements += 1; }), "statistics"));
+  EXPECT(mentions(after([](Program& p, std::int32_t) { p.forward[0].ints[3] = 1; }), "operand 10"));
+  EXPECT(mentions(after([](Program& p, std::int32_t s) { p.forward[0].buffers[8] = s; p.forward[0].buffers[10] = kNone; }), "written before"));
+  EXPECT(mentions(after([](Program& p, std::int32_t s) { p.forward[0].buffers[9] = s + 1; }), "column_sums: expected norm_statistics"));
+  EXPECT(mentions(after([](Program& p, std::int32_t) { p.forward[0].ints[11] = 2; }), "rms"));
+  EXPECT(mentions(after([](Program& p, std::int32_t s) { p.buffers[static_cast<std::size_t>(s + 1)].rows += 1; }), "as many sums as rows"));
+  EXPECT(mentions(after([](Program& p, std::int32_t s) { p.buffers[static_cast<std::size_t>(s + 1)].columns = std::int64_t{1} << 40; }), "buffer"));
+  EXPECT(mentions(after([](Program& p, std::int32_t s) { p.buffers[static_cast<std::size_t>(s + 1)].type = ElementType::value; }), "float32"));
+  EXPECT(mentions(after([](Program& p, std::int32_t) { p.gradient[7].buffers[2] = kNone; }), "rstd: expected either it or statistics, found neither"));
 }
 
 TEST("the numbers of the launchers' enumerations are those that the plan is checked with") {
