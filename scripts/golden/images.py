@@ -48,6 +48,15 @@ files = {
     "progressive.jpg": encoded(photo, "JPEG", quality=60, progressive=True),
     "cmyk.jpg": encoded(Image.merge("CMYK", (*photo.split(), photo.convert("L"))), "JPEG", quality=80),
     "photo.webp": encoded(photo, "WEBP", quality=80),
+    "lzw.tiff": encoded(picture, "TIFF", compression="tiff_lzw"),
+    "grey.tiff": encoded(picture.convert("L"), "TIFF"),
+    "palette.gif": encoded(picture.quantize(64), "GIF"),
+    "frames.gif": encoded(picture.quantize(32), "GIF", save_all=True, append_images=[photo.quantize(32)]),
+    "rgb.bmp": encoded(picture, "BMP"),
+    "grey.bmp": encoded(picture.convert("L"), "BMP"),
+    "palette.bmp": encoded(picture.quantize(16), "BMP"),
+    "bilevel.bmp": encoded(picture.convert("1"), "BMP"),
+    "alpha.bmp": encoded(picture.convert("RGBA"), "BMP"),
 }
 steps = {
     "resize 20": ({"resize": 20}, Resize(20)),
@@ -57,6 +66,10 @@ steps = {
     "resize 24x60, bicubic": ({"resize": [24, 60], "interpolation": "bicubic"}, Resize((24, 60), cubic)),
     "resize 50x31, bicubic": ({"resize": [50, 31], "interpolation": "bicubic"}, Resize((50, 31), cubic)),
     "resize 30, crop 24": ({"resize": 30, "crop": [24, 24]}, lambda i: CenterCrop(24)(Resize(30)(i))),
+    **{
+        f"resize {h}x{w}, {name}": ({"resize": [h, w], "interpolation": name}, Resize((h, w), getattr(InterpolationMode, name.upper())))
+        for name in ("nearest", "box", "hamming", "lanczos") for h, w in ((24, 60), (50, 31), (16, 13))
+    },
     "crop 21x50": ({"crop": [21, 50]}, CenterCrop((21, 50))),
     "crop 48x60, larger than the picture": ({"crop": [48, 60]}, CenterCrop((48, 60))),
 }

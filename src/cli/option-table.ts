@@ -1,4 +1,5 @@
 import { lossNames } from '../autodiff/index.js'
+import { interpolations } from '../data/index.js'
 import { OptionError } from '../errors/index.js'
 
 /**
@@ -131,7 +132,18 @@ export const optionTable: readonly OptionEntry[] = [
     commands: runs,
     parse: resizeTo,
   },
+  {
+    flags: '--interpolation <filter>',
+    help: 'of --resize, as Pillow: bilinear unless said otherwise; many models were evaluated with bicubic',
+    commands: runs,
+    choices: interpolations,
+  },
   { flags: '--crop <size>', help: 'centre crop as torchvision: 224 or 224x320', commands: runs, parse: size('--crop') },
+  {
+    flags: '--label-map <file>',
+    help: 'JSON or CSV: the class numbers of the model by class name, for data of some of its classes',
+    commands: runs,
+  },
   {
     flags: '--limit <n>',
     help: 'only this many images, balanced over the classes',

@@ -1,5 +1,5 @@
 import type { AttackSpec } from '../attack/index.js'
-import { openDataset } from '../data/index.js'
+import { type Interpolation, openDataset } from '../data/index.js'
 import { AbortedError } from '../errors/index.js'
 import { evaluate } from '../evaluate/index.js'
 import { loadModel, type ModelOptions } from '../model/index.js'
@@ -11,6 +11,8 @@ export interface RunOptions extends Omit<ModelOptions, 'batch'> {
   readonly data: string
   readonly resize?: number | readonly [number, number]
   readonly crop?: readonly [number, number]
+  readonly interpolation?: Interpolation
+  readonly labelMap?: string
   readonly limit?: number
   readonly batch: number | 'auto'
   readonly seed: number
@@ -34,8 +36,11 @@ export async function runEvaluation(path: string, options: RunOptions): Promise<
     given({ preprocess, mean, std, scale, channelOrder, inputSize, logits, device, precision, threads, batch }),
   )
   if (model.deviceNote !== undefined && !options.quiet) process.stderr.write(`${model.deviceNote}\n`)
-  const { resize, crop, limit } = options
-  const dataset = await openDataset(options.data, { resize, crop, limit, imageShape: model.imageShape })
+  const { resize, crop, interpolation, limit, labelMap } = options
+  const dataset = await openDataset(
+    options.data,
+    given({ resize, crop, interpolation, limit, labelMap, imageShape: model.imageShape }),
+  )
   const folder =
     options.out === undefined
       ? undefined

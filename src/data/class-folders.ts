@@ -2,9 +2,8 @@ import { DataError } from '../errors/index.js'
 import type { Archive } from './archive.js'
 import { decodeImage } from './decode.js'
 import type { ImageSource } from './image-dataset.js'
+import { imageFormats, isImageName, isOtherImageName } from './image-formats.js'
 
-const readable = /\.(jpe?g|png|webp)$/i
-const unreadable = /\.(bmp|gif|tiff?|p[bgnp]m|heic|heif|avif|jp2|jxl)$/i
 const splits = new Set(['train', 'training', 'test', 'testing', 'val', 'valid', 'validation', 'dev'])
 
 /**
@@ -14,12 +13,12 @@ const splits = new Set(['train', 'training', 'test', 'testing', 'val', 'valid', 
  * @throws DataError DATA_INVALID if there are no images, no class folders, or several splits
  */
 export function classFolders(archive: Archive): ImageSource {
-  const images = archive.files.filter((file) => readable.test(file))
+  const images = archive.files.filter(isImageName)
   refuseUnreadable(archive)
   if (images.length === 0)
     throw new DataError('DATA_INVALID', 'there are no images', {
       subject: archive.name,
-      expected: 'class/name.jpg, .png or .webp',
+      expected: `class/name.jpg: ${imageFormats}`,
       found: archive.files.length === 0 ? 'nothing' : `${archive.files.length} other files, as ${archive.files[0]}`,
       cure: layoutCure,
     })
@@ -64,11 +63,11 @@ function depthOfClasses(paths: readonly (readonly string[])[]): number {
 
 /** Images left out in silence would change the result. */
 function refuseUnreadable(archive: Archive): void {
-  const others = archive.files.filter((file) => unreadable.test(file) && file.includes('/'))
+  const others = archive.files.filter((file) => isOtherImageName(file) && file.includes('/'))
   if (others.length === 0) return
   throw new DataError('DATA_INVALID', `${others.length} images are of a format that is not read`, {
     subject: archive.name,
-    expected: 'JPEG, PNG or WebP',
+    expected: imageFormats,
     found: others[0],
     cure: 'Convert them to PNG, or remove them',
   })

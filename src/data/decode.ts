@@ -1,16 +1,25 @@
 import type { Sharp } from 'sharp'
 import { DataError, RuntimeError } from '../errors/index.js'
+import { decodeBmp } from './bmp.js'
+import { imageFormats } from './image-formats.js'
 import type { Pixels } from './pixels.js'
 
 /**
- * Decodes a JPEG, PNG or WebP file to the pixels of Pillow's `Image.open(file).convert('RGB')`: no colour management, no
+ * Decodes a JPEG, PNG, WebP, GIF (its first picture), TIFF or BMP file to the pixels of Pillow's `Image.open(file).convert('RGB')`: no colour management, no
  * rotation by EXIF, alpha dropped, palettes expanded, the high byte of 16-bit samples.
  * @throws DataError DATA_UNDECODABLE naming `file`; RuntimeError RUNTIME_MISSING where sharp cannot be loaded
  */
 export async function decodeImage(bytes: Uint8Array, file: string): Promise<Pixels> {
   const format = imageFormat(bytes)
   if (format === undefined)
-    throw undecodable(file, bytes.length === 0 ? 'the file is empty' : 'not a JPEG, PNG or WebP image')
+    throw undecodable(file, bytes.length === 0 ? 'the file is empty' : `not a ${imageFormats} image`)
+  if (format === 'bmp') {
+    try {
+      return decodeBmp(bytes)
+    } catch (cause) {
+      throw undecodable(file, cause instanceof Error ? cause.message : String(cause), cause)
+    }
+  }
   const sharp = await loadSharp()
   // 'error', not sharp's 'warning': Pillow too reads files with stray bytes between markers.
   const open = () => sharp(bytes, { failOn: 'error', ignoreIcc: true })
@@ -55,12 +64,16 @@ function undecodable(file: string, why: string, cause?: unknown): DataError {
 }
 
 /** The format by its first bytes: sharp would also take SVG and others, whose pixels nothing here vouches for. */
-function imageFormat(bytes: Uint8Array): 'jpeg' | 'cmyk' | 'png' | 'webp' | undefined {
+function imageFormat(bytes: Uint8Array): 'cmyk' | 'bmp' | 'other' | undefined {
   const text = (from: number, to: number) => String.fromCharCode(...bytes.subarray(from, to))
-  if (text(0, 3) === '\xff\xd8\xff') return jpegComponents(bytes) === 4 ? 'cmyk' : 'jpeg'
-  if (text(0, 8) === '\x89PNG\r\n\x1a\n') return 'png'
-  if (text(0, 4) === 'RIFF' && text(8, 12) === 'WEBP') return 'webp'
-  return undefined
+  if (text(0, 3) === '\xff\xd8\xff') return jpegComponents(bytes) === 4 ? 'cmyk' : 'other'
+  if (text(0, 2) === 'BM') return 'bmp'
+  const known =
+    text(0, 8) === '\x89PNG\r\n\x1a\n' ||
+    (text(0, 4) === 'RIFF' && text(8, 12) === 'WEBP') ||
+    ['GIF87a', 'GIF89a'].includes(text(0, 6)) ||
+    ['II*\0', 'MM\0*'].includes(text(0, 4))
+  return known ? 'other' : undefined
 }
 
 /** The number of components in the frame header of a JPEG; 0 where none is found. */

@@ -1,9 +1,11 @@
-import { OptionError } from '../errors/index.js'
+import { checkChoice, OptionError } from '../errors/index.js'
 
 /** Height and width in pixels. */
 export type Size = readonly [height: number, width: number]
 
-export type Interpolation = 'bilinear' | 'bicubic'
+/** Pillow's filters. */
+export const interpolations = ['nearest', 'box', 'bilinear', 'hamming', 'bicubic', 'lanczos'] as const
+export type Interpolation = (typeof interpolations)[number]
 
 /** What is done to every image before it is scaled to [0,1], in this order. */
 export interface Geometry {
@@ -11,7 +13,7 @@ export interface Geometry {
   readonly resize?: number | Size
   /** Cuts the centre out, as torchvision's CenterCrop; smaller images get a black border. A number means a square. */
   readonly crop?: number | Size
-  /** The antialiased filter of the resize. Default `bilinear`. */
+  /** The filter of the resize, antialiased but for `nearest`. Default `bilinear`. */
   readonly interpolation?: Interpolation
 }
 
@@ -56,12 +58,7 @@ export function parseSize(text: string, option: string): number | Size {
 export function checkGeometry({ resize, crop, interpolation }: Geometry): void {
   if (resize !== undefined) checkSize(resize, 'resize')
   if (crop !== undefined) checkSize(crop, 'crop')
-  if (interpolation !== undefined && interpolation !== 'bilinear' && interpolation !== 'bicubic')
-    throw new OptionError('OPTION_INVALID', 'unknown filter', {
-      subject: 'interpolation',
-      expected: 'bilinear or bicubic',
-      found: String(interpolation),
-    })
+  checkChoice(interpolation, interpolations, 'interpolation')
 }
 
 const largest = 16384

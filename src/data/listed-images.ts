@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises'
-import { basename, dirname, isAbsolute, join } from 'node:path'
+import { basename, dirname, extname, isAbsolute, join } from 'node:path'
 import { DataError } from '../errors/index.js'
 import type { Archive } from './archive.js'
 import { decodeImage } from './decode.js'
 import { readImageFile } from './folder-archive.js'
 import type { ImageSource } from './image-dataset.js'
+import { isImageName } from './image-formats.js'
 import { type LabelTable, parseLabelTable } from './label-table.js'
 
 const table = /\.(csv|tsv)$/i
-const image = /\.(jpe?g|png|webp)$/i
 
 /**
  * Images that a table names (parseLabelTable), paths from the folder of the table, or absolute ones.
@@ -47,10 +47,10 @@ export async function listedArchive(archive: Archive): Promise<ImageSource | und
 
 /** The file itself, in any folder of the archive if there is just one of that name, with an ending if it has none. */
 function found(file: string, present: ReadonlySet<string>, table: string): string {
-  for (const name of [file, ...endings.map((ending) => file + ending)]) if (present.has(name)) return name
-  const below = [...present].filter(
-    (name) => basename(name) === file || endings.some((e) => basename(name) === file + e),
-  )
+  if (present.has(file)) return file
+  const named = [...present].filter((name) => isImageName(name) && withoutEnding(name) === file)
+  if (named.length === 1) return named[0]
+  const below = [...present].filter((name) => basename(name) === file || withoutEnding(basename(name)) === file)
   if (below.length === 1) return below[0]
   throw new DataError('DATA_INVALID', 'the table names an image that is not there', {
     subject: table,
@@ -59,7 +59,8 @@ function found(file: string, present: ReadonlySet<string>, table: string): strin
     cure: 'Put the images beside the table, or write their paths into it',
   })
 }
-const endings = ['.jpg', '.jpeg', '.png', '.webp']
+
+const withoutEnding = (file: string): string => file.slice(0, file.length - extname(file).length)
 
 function source(
   name: string,
@@ -78,6 +79,6 @@ function source(
 }
 
 function inOnePlace({ files }: Archive): boolean {
-  const images = files.filter((file) => image.test(file))
+  const images = files.filter(isImageName)
   return new Set(images.map((file) => dirname(file))).size === 1
 }

@@ -9,6 +9,8 @@ import { openFolder } from './folder-archive.js'
 import { checkGeometry, type Geometry } from './geometry.js'
 import { isIdxImages, openIdx } from './idx.js'
 import { type ImageSource, imageDataset } from './image-dataset.js'
+import { isImageName } from './image-formats.js'
+import { readLabelMap, withLabelMap } from './label-map.js'
 import { listedArchive, openListed } from './listed-images.js'
 import { openNpyPair, openNpzDataset } from './npz-dataset.js'
 import { npzArrayNames } from './npz-reader.js'
@@ -23,14 +25,16 @@ export interface DatasetOptions extends Geometry {
   readonly limit?: number
   /** [C,H,W] that the model takes, null where it takes any; images of another size are refused. */
   readonly imageShape?: ExpectedShape
+  /** A file that gives the class numbers of the model by name (readLabelMap), where the data hold some of its classes only. */
+  readonly labelMap?: string
   /** 1 or 3: how image files are read where imageShape does not say. Default 3. */
   readonly channels?: number
 }
 
-const OPTIONS = ['resize', 'crop', 'interpolation', 'limit', 'imageShape', 'channels']
+const OPTIONS = ['resize', 'crop', 'interpolation', 'limit', 'labelMap', 'imageShape', 'channels']
 
 /**
- * Opens labelled images (JPEG, PNG, WebP): a folder, zip or tar of class folders, or of images beside a table of their labels; a table of paths
+ * Opens labelled images (JPEG, PNG, WebP, GIF, TIFF, BMP): a folder, zip or tar of class folders, or of images beside a table of their labels; a table of paths
  * and labels; WebDataset's tar shards; an .npz, or .npy of images beside one of labels; CIFAR-10's binary file; MNIST's IDX. Without a
  * limit the order is that of the data set (by class, then by name in folders).
  *
@@ -50,7 +54,16 @@ export async function openDataset(path: string, options: DatasetOptions = {}): P
       found: String(limit),
     })
   const expected = [imageShape[0] ?? channels, imageShape[1], imageShape[2]]
-  const dataset = await openAny(path, options, expected)
+  const map = options.labelMap === undefined ? undefined : await readLabelMap(options.labelMap)
+  let dataset = await openAny(path, options, expected)
+  if (map !== undefined) {
+    try {
+      dataset = withLabelMap(dataset, map, options.labelMap as string)
+    } catch (error) {
+      await dataset.close()
+      throw error
+    }
+  }
   return limit === undefined ? dataset : subset(dataset, balancedSample(dataset.labels, limit))
 }
 
@@ -82,7 +95,7 @@ async function openAny(path: string, geometry: Geometry, expected: ExpectedShape
 /** A folder of images, or of tar shards. */
 async function openImages(folder: Archive): Promise<ImageSource> {
   const shards = folder.files.filter((file) => /\.tar$/i.test(file)).sort()
-  const alone = shards.length > 0 && folder.files.every((file) => !/\.(jpe?g|png|webp)$/i.test(file))
+  const alone = shards.length > 0 && !folder.files.some(isImageName)
   return alone
     ? openShards(
         shards.map((file) => join(folder.name, file)),

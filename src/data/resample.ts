@@ -3,7 +3,7 @@ import type { Interpolation, Placement, Size } from './geometry.js'
 import type { Pixels } from './pixels.js'
 
 /**
- * Pillow's separable antialiased resampling of 8-bit images (src/libImaging/Resample.c), bit for bit: weights in double
+ * Pillow's resampling of 8-bit images, for all filters but `nearest` separable and antialiased (src/libImaging/Resample.c), bit for bit: weights in double
  * precision, rounded to 22 fractional bits, one rounding to 8 bits after each of the two passes.
  * Returns the part of the scaled image that lies inside the placement's result; only that part is computed.
  */
@@ -12,6 +12,8 @@ export async function resample(source: Pixels, placement: Placement, interpolati
   const [fromY, toY] = [Math.max(0, top), Math.min(scaled[0], top + size[0])]
   const [fromX, toX] = [Math.max(0, left), Math.min(scaled[1], left + size[1])]
   if (scaled[0] === source.height && scaled[1] === source.width) return cut(source, fromY, toY, fromX, toX)
+  if (interpolation === 'nearest')
+    return pick(source, nearest(source.height, scaled[0], fromY, toY), nearest(source.width, scaled[1], fromX, toX))
   const filter = filters[interpolation]
   const columns = axisWeights(source.width, scaled[1], fromX, toX, filter)
   const rows = axisWeights(source.height, scaled[0], fromY, toY, filter)
@@ -42,12 +44,45 @@ function cut(source: Pixels, fromY: number, toY: number, fromX: number, toX: num
   return { width: toX - fromX, height: toY - fromY, channels, data }
 }
 
+/** Where Pillow's ImagingScaleAffine reads: positions are added up step by step, and the rounding of that shows. */
+function nearest(inSize: number, outSize: number, from: number, to: number): Int32Array {
+  const step = inSize / outSize
+  const places = new Int32Array(to - from)
+  for (let i = 0, at = step * 0.5; i < to; i++, at += step) if (i >= from) places[i - from] = Math.trunc(at)
+  return places
+}
+
+function pick(source: Pixels, rows: Int32Array, columns: Int32Array): Pixels {
+  const { width, channels } = source
+  const data = new Uint8Array(rows.length * columns.length * channels)
+  let to = 0
+  for (const y of rows)
+    for (const x of columns) {
+      const from = (y * width + x) * channels
+      for (let c = 0; c < channels; c++) data[to++] = source.data[from + c]
+    }
+  return { width: columns.length, height: rows.length, channels, data }
+}
+
 interface Filter {
   readonly support: number
   weight(x: number): number
 }
 
-const filters: Record<Interpolation, Filter> = {
+const sinc = (x: number): number => (x === 0 ? 1 : Math.sin(x * Math.PI) / (x * Math.PI))
+
+const filters: Record<Exclude<Interpolation, 'nearest'>, Filter> = {
+  box: { support: 0.5, weight: (x) => (x > -0.5 && x <= 0.5 ? 1 : 0) },
+  hamming: {
+    support: 1,
+    weight(x) {
+      const t = Math.abs(x)
+      if (t >= 1) return 0
+      // The constants are float32 in Pillow.
+      return sinc(t) * (Math.fround(0.54) + Math.fround(0.46) * Math.cos(t * Math.PI))
+    },
+  },
+  lanczos: { support: 3, weight: (x) => (x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0) },
   bilinear: { support: 1, weight: (x) => Math.max(0, 1 - Math.abs(x)) },
   // Keys' cubic with a = -0.5, in the order of operations of Pillow.
   bicubic: {

@@ -3,8 +3,7 @@ import { DataError } from '../errors/index.js'
 import type { Archive } from './archive.js'
 import { decodeImage } from './decode.js'
 import type { ImageSource } from './image-dataset.js'
-
-const image = /\.(jpe?g|png|webp)$/i
+import { isImageName } from './image-formats.js'
 
 /**
  * WebDataset's layout: files of one sample share their path up to the first dot of the name; `.cls` holds the class number as text, or
@@ -17,7 +16,7 @@ export async function webDataset(archive: Archive): Promise<ImageSource | undefi
     const key = keyOf(file)
     const sample = samples.get(key) ?? {}
     samples.set(key, sample)
-    if (image.test(file)) sample.image = file
+    if (isImageName(file)) sample.image = file
     else if (['.cls', '.json'].includes(extname(file).toLowerCase())) sample.label = file
   }
   const labelled = [...samples.values()].filter((sample) => sample.image !== undefined)

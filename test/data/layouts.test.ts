@@ -102,8 +102,8 @@ describe('class folders', () => {
   })
 
   it('with images that cannot be read are refused rather than read in part', async () => {
-    await expect(openDataset(folderOf({ 'a/1.png': dark, 'a/2.bmp': dark }))).rejects.toThrow(
-      /1 images? .*format.*found a\/2.bmp.*Convert/,
+    await expect(openDataset(folderOf({ 'a/1.png': dark, 'a/2.heic': dark }))).rejects.toThrow(
+      /1 images? .*format.*found a\/2.heic.*Convert/,
     )
   })
 
@@ -115,7 +115,7 @@ describe('class folders', () => {
   })
 
   it.each([
-    ['not an image at all', 'text', /not a JPEG, PNG or WebP image/],
+    ['not an image at all', 'text', /not a JPEG, PNG, WebP, GIF, TIFF or BMP image/],
     ['empty', '', /the file is empty/],
   ])('with a file that is %s name it', async (_kind, text, words) => {
     await expect(openDataset(folderOf({ 'a/1.jpg': Buffer.from(text) }))).rejects.toThrow(words)
@@ -342,5 +342,43 @@ describe('a pair of .npy', () => {
     const open = (files: Files) => openDataset(join(folderOf(files), 'images.npy'))
     await expect(open({ 'images.npy': images })).rejects.toThrow(/no labels beside the images.*expected labels\.npy/)
     await expect(open({ 'images.npy': images.subarray(0, 130), 'labels.npy': labels })).rejects.toThrow('numpy.save')
+  })
+})
+
+describe('a label map', () => {
+  const folder = () => folderOf({ 'n02/a.png': dark, 'n09/b.png': light })
+  const mapped = (map: unknown, name = 'map.json') => {
+    const path = join(scratch(), name)
+    writeFileSync(path, typeof map === 'string' ? map : JSON.stringify(map))
+    return contents(folder(), { labelMap: path })
+  }
+
+  it.each([
+    ['names to numbers', { n02: 3, n09: 1, n11: 0 }],
+    ['a list of names', ['n01', 'n09', 'n11', 'n02']],
+    ['numbers to names, as Keras has them', { 1: ['n09', 'ant'], 3: ['n02', 'cat'], 0: ['n11', 'dog'] }],
+    ['a table', 'name,label\nn09,1\nn02,3\n'],
+  ])('gives the class numbers of the model: %s', async (_, map) => {
+    expect(await mapped(map)).toEqual({
+      classes: ['class 0', 'n09', 'class 2', 'n02'],
+      labels: [3, 1],
+      files: ['n02/a.png', 'n09/b.png'],
+      values: [0, 1],
+    })
+  })
+
+  it('is refused where it lacks a class, says it twice or is none', async () => {
+    await expect(mapped({ n02: 0, n10: 1 })).rejects.toThrow(/map\.json: .*lacks a class.*found n09/)
+    await expect(mapped('n02,1\nn02,2\nn09,3')).rejects.toThrow('found n02: 1 and 2')
+    await expect(mapped('{"n02": 1')).rejects.toThrow('it is no label map')
+    await expect(mapped({ n02: 0, n09: -1 })).rejects.toThrow('found n09: -1')
+    await expect(mapped('n02,cat\nn09,dog')).rejects.toThrow('it is no label map')
+    await expect(contents(folder(), { labelMap: 'none.json' })).rejects.toMatchObject({ code: 'DATA_NOT_FOUND' })
+  })
+
+  it('is refused for data without class names', async () => {
+    const root = folderOf({ 'a.png': dark, 'labels.csv': text('file,label\na.png,3\n') })
+    writeFileSync(join(root, 'map.json'), '["x"]')
+    await expect(openDataset(root, { labelMap: join(root, 'map.json') })).rejects.toThrow('no names to look up')
   })
 })
