@@ -12,7 +12,7 @@ import { elementsOf } from './view.js'
 export interface PlanOptions {
   readonly loss: LossName
   readonly targeted: boolean
-  /** LayerNorms folded into the products beside them. */
+  /** LayerNorms are folded into the products beside them: true unless said otherwise, see `foldsNorms`. */
   readonly foldNorms?: boolean
 }
 

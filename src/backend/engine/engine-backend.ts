@@ -4,7 +4,14 @@ import type { AttackBatch, AttackState, Backend, CompileOptions, Program, Progra
 import { compilePlan } from './compile-plan.js'
 import { EngineAttack } from './engine-attack.js'
 import { awaited, isOutOfMemory, settled } from './native-failure.js'
-import { describeDevice, type EngineDevice, type OpenDevice, openDevices, type PluginName } from './plugins.js'
+import {
+  describeDevice,
+  type EngineDevice,
+  foldsNorms,
+  type OpenDevice,
+  openDevices,
+  type PluginName,
+} from './plugins.js'
 import { ShardedProgram } from './sharded-program.js'
 
 /** Of the attack's passes; what is reported is scored in float32 accuracy whatever it is. */
@@ -47,7 +54,7 @@ class EngineBackend implements Backend {
 
   async compile({ forward }: ProgramGraphs, options: CompileOptions): Promise<Program> {
     if (this.disposed) throw new RuntimeError('RUNTIME_FAILED', 'the model has been disposed of')
-    const plan = compilePlan(forward, options)
+    const plan = compilePlan(forward, { ...options, foldNorms: foldsNorms(this.name) })
     // One after the other: a failure leaves nothing half loaded behind.
     const shards: EngineProgram[] = []
     try {
