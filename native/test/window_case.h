@@ -1,5 +1,5 @@
-// convolution() and the pools against their oracles: fresh random inputs with a mean and outliers, outputs poisoned. The same cases test the
-// processor, the simulator and a GPU.
+// convolution() and the pools against their oracles: fresh random inputs with a mean and outliers, outputs poisoned. The same cases test
+// the processor, the simulator and a GPU.
 #pragma once
 
 #include <algorithm>
@@ -49,13 +49,13 @@ inline Grid dense(const Window& w) { return {.height = w.rows_y, .width = w.rows
 
 inline void describe(const Window& w, const char* what, Precision precision, double error, double bound) {
   std::printf("  %s, precision %u: %dx%dx%d, rows %dx%d stride %d,%d from %d,%d, taps %dx%d step %d,%d: error %.3g, bound %.3g\n", what,
-              static_cast<unsigned>(precision), w.height, w.width, w.channels, w.rows_y, w.rows_x, w.stride_y, w.stride_x, w.first_y, w.first_x,
-              w.taps_y, w.taps_x, w.step_y, w.step_x, error, bound);
+              static_cast<unsigned>(precision), w.height, w.width, w.channels, w.rows_y, w.rows_x, w.stride_y, w.stride_x, w.first_y,
+              w.first_x, w.taps_y, w.taps_x, w.step_y, w.step_x, error, bound);
 }
 
 // Images [images, pixels, channels], some channels with outliers.
-inline std::vector<float> random_images(std::size_t rows, int channels, std::mt19937& random, Precision precision, float deviation = 1) {
-  std::vector<float> v = device_case::normal(rows, size(channels), random, 0.3f, deviation, 37);
+inline std::vector<float> random_images(std::size_t rows, int channels, std::mt19937& random, Precision precision) {
+  std::vector<float> v = device_case::normal(rows, size(channels), random, 0.3f, 1, 37);
   for (float& x : v) x = rounded(x, precision);
   return v;
 }
@@ -80,7 +80,8 @@ inline void check(const Convolved& p, std::mt19937& random) {
   std::vector<float> b = device_case::normal(n, depth, random, 0.01f, 1 / std::sqrt(static_cast<float>(depth)));
   for (float& x : b) x = rounded(x, p.precision);
   const std::vector<float> bias = device_case::normal(1, n, random, 0.1f), scale = device_case::normal(1, n, random, 0.5f);
-  const std::vector<float> residual = random_images(stored, p.n, random, p.precision, 2), argument = random_images(stored, p.n, random, p.precision);
+  const std::vector<float> residual = random_images(stored, p.n, random, p.precision);
+  const std::vector<float> argument = random_images(stored, p.n, random, p.precision);
 
   const std::vector<double> sums = window_oracle::products<double>(w, p.images, p.n, a, b);
   const std::vector<float> plain_sums = window_oracle::products<float>(w, p.images, p.n, a, b);
@@ -174,7 +175,7 @@ inline void check(const Pooled& p, std::mt19937& random) {
   if (p.ties)
     for (float& v : x) {
       const int drawn = std::uniform_int_distribution<int>(0, 20)(random);
-      v = drawn == 20  ? std::numeric_limits<float>::quiet_NaN()
+      v = drawn == 20   ? std::numeric_limits<float>::quiet_NaN()
           : drawn == 19 ? -std::numeric_limits<float>::infinity()
                         : static_cast<float>(drawn % 3);
     }

@@ -1,5 +1,5 @@
-// convolution() on the processor: the product of gemm() over rows that no matrix holds. What a window sees is read where it lies, tap by tap,
-// or a row of zeros outside of the image; where a tap is shorter than a cache line's half, the six rows of a block are gathered first.
+// convolution() on the processor: the product of gemm() over rows that no matrix holds. What a window sees is read where it lies, tap by
+// tap, or a row of zeros outside of the image; where a tap is shorter than half a cache line, the six rows of a block are gathered first.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -7,6 +7,8 @@
 #include <string>
 
 #include "../launch.h"
+#include "convolution_grid.h"
+#include "few_columns.h"
 #include "gemm_task.h"
 
 namespace signstep::kernels {
@@ -29,10 +31,12 @@ void check(const Convolution& c) {
   const Gemm& g = c.product;
   const Window& w = c.window;
   if (g.precision == Precision::fp16) refuse(c, "the processor computes in bf16 and float32, not in fp16");
-  if (c.images < 0 || g.n < 1 || w.height < 1 || w.width < 1 || w.channels < 1 || w.taps_y < 1 || w.taps_x < 1 || w.rows_y < 0 || w.rows_x < 0)
+  const bool taps = w.channels >= 1 && w.taps_y >= 1 && w.taps_x >= 1;
+  if (c.images < 0 || g.n < 1 || w.height < 1 || w.width < 1 || !taps || w.rows_y < 0 || w.rows_x < 0)
     refuse(c, "sizes must be at least 1");
   if (g.out == nullptr) refuse(c, "no output");
   if (g.table != nullptr || g.epilogue == Epilogue::step_linf) refuse(c, "a convolution has no table and makes no step");
+  if (knows_rows(g) || g.epilogue == Epilogue::norm_backward) refuse(c, "a convolution has no LayerNorm beside it");
   if (is_store(g.epilogue)) return;
   const bool relu = g.epilogue == Epilogue::relu || g.epilogue == Epilogue::relu_backward;
   if (g.scale != nullptr || (g.residual != nullptr && !relu)) refuse(c, "this epilogue has no scale or residual");
@@ -43,19 +47,6 @@ void check(const Convolution& c) {
 struct Position {
   std::int64_t image;
   std::int32_t y, x;
-
-  Position(const Window& w, std::int64_t row)
-      : image(row / (std::int64_t{w.rows_y} * w.rows_x)),
-        y(static_cast<std::int32_t>(row / w.rows_x % w.rows_y)),
-        x(static_cast<std::int32_t>(row % w.rows_x)) {}
-
-  void advance(const Window& w) {
-    if (++x < w.rows_x) return;
-    x = 0;
-    if (++y < w.rows_y) return;
-    y = 0;
-    ++image;
-  }
 };
 
 template <class T>
@@ -76,90 +67,110 @@ class WindowLayout {
     return std::min(kChunk / pixel_ * pixel_, row_bytes_ - from);
   }
 
-  BlockOperand rows(Scratch& own, std::int64_t row, std::int64_t last_row, std::size_t from, std::size_t bytes) const {
-    return gathers_ ? gathered(own, row, last_row, from, bytes) : in_place(own, row, last_row, from, bytes);
+  Position at(std::int64_t row) const {
+    return {row / (std::int64_t{w_.rows_y} * w_.rows_x), static_cast<std::int32_t>(row / w_.rows_x % w_.rows_y),
+            static_cast<std::int32_t>(row % w_.rows_x)};
+  }
+  void advance(Position& at) const {
+    if (++at.x < w_.rows_x) return;
+    at.x = 0;
+    if (++at.y < w_.rows_y) return;
+    at.y = 0;
+    ++at.image;
   }
 
-  void places(std::int64_t row, int count, std::int64_t* out) const {
-    Position at(w_, row);
-    for (int r = 0; r < count; ++r, at.advance(w_))
-      out[r] = (at.image * grid_.height + grid_.first_y + at.y * grid_.stride_y) * grid_.width + grid_.first_x + at.x * grid_.stride_x;
+  BlockOperand rows(Scratch& own, const Position& at, int count, std::size_t from, std::size_t bytes) const {
+    return gathers_ ? gathered(own, at, count, from, bytes) : in_place(own, at, count, from, bytes);
+  }
+
+  void places(Position at, int count, std::int64_t* out) const {
+    for (int r = 0; r < count; ++r, advance(at)) out[r] = place(grid_, at.image, at.y, at.x);
   }
 
  private:
   const std::byte* image(std::int64_t i) const { return a_ + static_cast<std::size_t>(i * w_.height * w_.width) * pixel_; }
 
-  BlockOperand in_place(Scratch& own, std::int64_t row, std::int64_t last_row, std::size_t from, std::size_t bytes) const {
+  BlockOperand in_place(Scratch& own, Position at, int count, std::size_t from, std::size_t bytes) const {
     const std::size_t first = from / pixel_, pieces = std::max<std::size_t>(1, bytes / pixel_), within = from % pixel_;
+    const auto first_i = static_cast<std::int32_t>(first / static_cast<std::size_t>(w_.taps_x));
+    const auto first_j = static_cast<std::int32_t>(first % static_cast<std::size_t>(w_.taps_x));
     const std::byte* zeros = kZeros;
-    Position at(w_, row);
     for (int r = 0; r < kBlockRows; ++r) {
-      const std::byte* base = image(at.image);
-      auto j = static_cast<std::int32_t>(first % static_cast<std::size_t>(w_.taps_x));
-      std::int32_t y = w_.first_y + at.y * w_.stride_y + static_cast<std::int32_t>(first / static_cast<std::size_t>(w_.taps_x)) * w_.step_y;
+      const std::byte* base = image(at.image) + within;
       const std::int32_t left = w_.first_x + at.x * w_.stride_x;
+      std::int32_t y = w_.first_y + at.y * w_.stride_y + first_i * w_.step_y, j = first_j;
       for (std::size_t piece = 0; piece < pieces; ++piece) {
         const std::int32_t x = left + j * w_.step_x;
         const bool inside = inside_of(y, w_.height) && inside_of(x, w_.width);
-        own.pieces[piece][r] = inside ? base + (static_cast<std::size_t>(y) * static_cast<std::size_t>(w_.width) + static_cast<std::size_t>(x)) * pixel_ + within : zeros;
+        own.pieces[piece][r] = inside ? base + static_cast<std::size_t>(std::int64_t{y} * w_.width + x) * pixel_ : zeros;
         if (++j == w_.taps_x) j = 0, y += w_.step_y;
       }
-      if (row + r + 1 < last_row) at.advance(w_);
+      if (r + 1 < count) advance(at);
     }
     return {own.pieces, pieces, std::min(bytes, pixel_) / 4};
   }
 
-  // Neighbouring pixels of a line are copied at once.
-  BlockOperand gathered(Scratch& own, std::int64_t row, std::int64_t last_row, std::size_t from, std::size_t bytes) const {
+  BlockOperand gathered(Scratch& own, Position at, int count, std::size_t from, std::size_t bytes) const {
     const std::size_t padded = (bytes + 3) / 4 * 4;
-    Position at(w_, row);
     for (int r = 0; r < kBlockRows; ++r) {
       std::byte* to = own.rows + static_cast<std::size_t>(r) * padded;
-      gather(at, from, bytes, to);
-      std::memset(to + bytes, 0, padded - bytes);
       own.pieces[0][r] = to;
-      if (row + r + 1 < last_row) at.advance(w_);
+      gather(at, from, from + bytes, to);
+      if (r + 1 < count) advance(at);
     }
     return {own.pieces, 1, padded / 4};
   }
 
-  void gather(const Position& at, std::size_t from, std::size_t bytes, std::byte* to) const {
+  // Bytes [from, end) of what a window sees, and zeros up to the next multiple of 4; up to 64 more are overwritten.
+  void gather(const Position& at, std::size_t from, std::size_t end, std::byte* to) const {
     const std::byte* base = image(at.image);
-    const std::size_t line = pixel_ * static_cast<std::size_t>(w_.taps_x), end = from + bytes;
+    const std::size_t line = pixel_ * static_cast<std::size_t>(w_.taps_x);
     const std::int32_t left = w_.first_x + at.x * w_.stride_x;
-    for (std::int32_t i = static_cast<std::int32_t>(from / line); static_cast<std::size_t>(i) * line < end; ++i) {
+    auto i = static_cast<std::int32_t>(from / line);
+    for (std::size_t start = static_cast<std::size_t>(i) * line; start < end; start += line, ++i) {
       const std::int32_t y = w_.first_y + at.y * w_.stride_y + i * w_.step_y;
-      const std::size_t start = static_cast<std::size_t>(i) * line;
       const std::size_t low = std::max(from, start), high = std::min(end, start + line);
-      if (inside_of(y, w_.height)) {
-        copy_line(base + static_cast<std::size_t>(y) * static_cast<std::size_t>(w_.width) * pixel_, left, low - start, high - start, to + (low - from));
-      } else {
-        std::memset(to + (low - from), 0, high - low);
-      }
+      if (inside_of(y, w_.height))
+        to = copy_line(base + static_cast<std::size_t>(std::int64_t{y} * w_.width) * pixel_, left, low - start, high - start, to);
+      else
+        to = put_zeros(to, high - low);
     }
+    _mm512_storeu_si512(to, _mm512_setzero_si512());
   }
 
-  // Bytes [low, high) of what the taps of one line see, from pixel `left` on.
-  void copy_line(const std::byte* pixels, std::int32_t left, std::size_t low, std::size_t high, std::byte* to) const {
+  // Bytes [low, high) of what the taps of one line see, from pixel `left` on: neighbouring pixels at once.
+  std::byte* copy_line(const std::byte* pixels, std::int32_t left, std::size_t low, std::size_t high, std::byte* to) const {
     if (w_.step_x == 1) {
-      const auto pixel = static_cast<std::int64_t>(pixel_), line = static_cast<std::int64_t>(w_.width) * pixel, shift = left * pixel;
-      const std::int64_t first = std::clamp<std::int64_t>(-shift, static_cast<std::int64_t>(low), static_cast<std::int64_t>(high));
-      const std::int64_t last = std::clamp<std::int64_t>(line - shift, first, static_cast<std::int64_t>(high));
-      std::memset(to, 0, static_cast<std::size_t>(first) - low);
-      if (last > first) std::memcpy(to + (static_cast<std::size_t>(first) - low), pixels + shift + first, static_cast<std::size_t>(last - first));
-      std::memset(to + (static_cast<std::size_t>(last) - low), 0, high - static_cast<std::size_t>(last));
-      return;
+      const auto pixel = static_cast<std::int64_t>(pixel_), width = std::int64_t{w_.width} * pixel, shift = left * pixel;
+      const auto begin = static_cast<std::int64_t>(low), end = static_cast<std::int64_t>(high);
+      if (begin + shift >= 0 && end + shift <= width) return put_bytes(to, pixels + shift + begin, high - low);
+      const std::int64_t first = std::clamp(-shift, begin, end), last = std::clamp(width - shift, first, end);
+      to = put_zeros(to, static_cast<std::size_t>(first - begin));
+      to = put_bytes(to, pixels + shift + first, static_cast<std::size_t>(last - first));
+      return put_zeros(to, static_cast<std::size_t>(end - last));
     }
     for (std::size_t at = low; at < high;) {
       const std::size_t tap = at / pixel_, within = at % pixel_, count = std::min(pixel_ - within, high - at);
       const std::int32_t x = left + static_cast<std::int32_t>(tap) * w_.step_x;
-      std::byte* out = to + (at - low);
-      if (inside_of(x, w_.width))
-        std::memcpy(out, pixels + static_cast<std::size_t>(x) * pixel_ + within, count);
-      else
-        std::memset(out, 0, count);
+      const std::byte* from = pixels + x * static_cast<std::int64_t>(pixel_) + within;
+      to = inside_of(x, w_.width) ? put_bytes(to, from, count) : put_zeros(to, count);
       at += count;
     }
+    return to;
+  }
+
+  // Copies in whole vectors, the last of which ends in zeros: what comes next overwrites them. Calls of memcpy for 42 bytes took three times
+  // as long as the product of the rows.
+  static std::byte* put_bytes(std::byte* to, const std::byte* from, std::size_t bytes) {
+    std::size_t at = 0;
+    for (; at + 64 <= bytes; at += 64) _mm512_storeu_si512(to + at, _mm512_loadu_si512(from + at));
+    const auto rest = static_cast<__mmask32>((std::uint64_t{1} << ((bytes - at) / 2)) - 1);
+    if (rest != 0) _mm512_storeu_si512(to + at, _mm512_maskz_loadu_epi16(rest, from + at));
+    return to + bytes;
+  }
+  static std::byte* put_zeros(std::byte* to, std::size_t bytes) {
+    for (std::size_t at = 0; at < bytes; at += 64) _mm512_storeu_si512(to + at, _mm512_setzero_si512());
+    return to + bytes;
   }
 
   static bool inside_of(std::int32_t at, std::int32_t size) { return static_cast<std::uint32_t>(at) < static_cast<std::uint32_t>(size); }
@@ -173,6 +184,7 @@ class WindowLayout {
 
 template <class T>
 void run(const Convolution& c) {
+  if (FewColumns<T>::serves(c)) return FewColumns<T>(c).run();
   run_tasks<T>(c.product, WindowLayout<T>(c));
 }
 

@@ -46,7 +46,8 @@ void check(const Gemm& g) {
   if (g.table != nullptr && g.out_map.group == 0) refuse(g, "a table needs the group of the output's row map");
   if (is_store(g.epilogue)) return;
   const bool relu = g.epilogue == Epilogue::relu || g.epilogue == Epilogue::relu_backward;
-  if (g.table != nullptr || g.scale != nullptr || (g.residual != nullptr && !relu)) refuse(g, "this epilogue has no scale, residual or table");
+  if (g.table != nullptr || g.scale != nullptr || (g.residual != nullptr && !relu))
+    refuse(g, "this epilogue has no scale, residual or table");
   if (!is_activation(g.epilogue) && g.aux == nullptr) refuse(g, "the derivative needs the pre-activation");
 }
 
@@ -57,10 +58,13 @@ class MatrixLayout {
 
   std::size_t bytes_from(std::size_t from) const { return std::min(kUnits * 4, row_bytes_ - from); }
 
-  BlockOperand rows(Scratch& own, std::int64_t row, std::int64_t last_row, std::size_t from, std::size_t bytes) const {
+  std::int64_t at(std::int64_t row) const { return row; }
+  void advance(std::int64_t& row) const { ++row; }
+
+  BlockOperand rows(Scratch& own, std::int64_t row, int count, std::size_t from, std::size_t bytes) const {
     const std::byte*(&a)[kBlockRows] = own.pieces[0];
     for (int r = 0; r < kBlockRows; ++r) {
-      const std::int64_t at = mapped_row(g_.a_map, std::min(row + r, last_row - 1)) * g_.k;
+      const std::int64_t at = mapped_row(g_.a_map, row + std::min(r, count - 1)) * g_.k;
       a[r] = reinterpret_cast<const std::byte*>(static_cast<const T*>(g_.a) + at) + from;
     }
     if (bytes % 4 != 0) pad_rows(a, bytes, own.rows);

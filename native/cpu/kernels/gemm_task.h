@@ -1,8 +1,9 @@
 // The work of gemm() and convolution(): tasks of some hundred rows by some panels of 64 columns, each of which packs its panels of b and
 // multiplies them by blocks of 6 rows of a. Where these rows lie is said by a layout:
 //   std::size_t bytes_from(std::size_t from)   how many bytes of a row from byte `from` on are taken together: at most kUnits * 4
-//   BlockOperand rows(Scratch&, row, last_row, from, bytes)   these bytes of 6 rows; rows beyond the last are the last one again
-//   void places(row, count, std::int64_t* out)   the rows of the result that these are
+//   Cursor at(std::int64_t row)                a row, from which void advance(Cursor&) goes to the next one
+//   BlockOperand rows(Scratch&, Cursor, int count, from, bytes)   these bytes of 6 rows; those beyond `count` are the last one again
+//   void places(Cursor, int count, std::int64_t* out)             the rows of the result that these are
 #pragma once
 
 #include <algorithm>
@@ -33,7 +34,7 @@ constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b 
 struct alignas(64) Scratch {
   std::int32_t panels[kUnits * kPanelColumns];
   float tile[kMostBlocks * kBlockRows * kPanelColumns];  // sums between two parts of k
-  std::byte rows[kBlockRows * kUnits * 4];
+  std::byte rows[kBlockRows * kUnits * 4 + 64];  // and what the store of a whole vector may write beyond
   const std::byte* pieces[kUnits][kBlockRows];
 };
 inline Scratch& scratch() {
@@ -89,9 +90,11 @@ class Task {
     for (std::size_t from = 0; from < row_bytes;) {
       const std::size_t bytes = layout_.bytes_from(from);
       pack(own, row_bytes, from, bytes);
+      auto cursor = layout_.at(part_.first_row);
       for (std::int64_t row = part_.first_row; row < part_.last_row; row += kBlockRows) {
         float* tile = own.tile + (bytes == row_bytes ? 0 : (row - part_.first_row) * kPanelColumns);
-        multiply_rows(own, row, from, bytes, tile);
+        multiply_rows(own, row, cursor, from, bytes, tile);
+        for (int r = 0; r < kBlockRows; ++r) layout_.advance(cursor);
       }
       from += bytes;
     }
@@ -116,14 +119,15 @@ class Task {
   }
 
   // A block of rows by all panels, over the bytes [from, from + bytes) of k: those beyond the last row are computed, not stored.
-  void multiply_rows(Scratch& own, std::int64_t row, std::size_t from, std::size_t bytes, float* tile) const {
+  template <class Cursor>
+  void multiply_rows(Scratch& own, std::int64_t row, const Cursor& cursor, std::size_t from, std::size_t bytes, float* tile) const {
     const bool last = from + bytes == static_cast<std::size_t>(g_.k) * sizeof(T);
-    const BlockOperand a = layout_.rows(own, row, part_.last_row, from, bytes);
     Block block{row, {}, static_cast<int>(std::min<std::int64_t>(kBlockRows, part_.last_row - row)), 0, 0, tile};
     const bool folded = last && knows_rows(g_);
     BlockRows of;
-    if (last) layout_.places(row, block.rows, block.places);
     if (folded) of.prepare(g_, row, block.rows);
+    const BlockOperand a = layout_.rows(own, cursor, block.rows, from, bytes);
+    if (last) layout_.places(cursor, block.rows, block.places);
     for_panels(own, bytes, [&](int column, int columns, const std::int32_t* panel) {
       block.column = column;
       block.columns = columns;
@@ -141,11 +145,16 @@ class Task {
   const Part part_;
 };
 
-// All rows but those of finished images, on all threads.
+// The rows that are computed: all but those of finished images.
+inline std::int64_t rows_under_attack(const Gemm& g) {
+  const bool all = g.live.count == nullptr || g.live.rows_per_image <= 0;
+  return all ? g.rows : std::min(g.rows, std::int64_t{*g.live.count} * g.live.rows_per_image);
+}
+
+// All of them, on all threads.
 template <class T, class Layout>
 void run_tasks(const Gemm& g, const Layout& layout) {
-  std::int64_t rows = g.rows;
-  if (g.live.count != nullptr && g.live.rows_per_image > 0) rows = std::min(rows, std::int64_t{*g.live.count} * g.live.rows_per_image);
+  const std::int64_t rows = rows_under_attack(g);
   if (rows <= 0) return;
   const std::int64_t panels = ceil_div(g.n, kPanelColumns);
   const TaskSize task = choose_task(ceil_div(rows, kBlockRows), panels, std::int64_t{g.k} * static_cast<std::int64_t>(sizeof(T)));
@@ -155,9 +164,9 @@ void run_tasks(const Gemm& g, const Layout& layout) {
   cpu::parallel(static_cast<std::size_t>(ceil_div(rows, task_rows) * groups), [&](std::size_t i) {
     const auto task_index = static_cast<std::int64_t>(i);
     const std::int64_t row = task_index / groups * task_rows, column = task_index % groups * task_columns;
-    Task<T, Layout>(g, layout, {row, std::min(rows, row + task_rows), static_cast<int>(column),
-                static_cast<int>(std::min<std::int64_t>(g.n, column + task_columns))})
-        .run();
+    const Part part{row, std::min(rows, row + task_rows), static_cast<int>(column),
+                    static_cast<int>(std::min<std::int64_t>(g.n, column + task_columns))};
+    Task<T, Layout>(g, layout, part).run();
   });
 }
 

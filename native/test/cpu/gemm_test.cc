@@ -80,11 +80,12 @@ Reference compute(const Problem& p, const Inputs& in) {
       }
       const std::size_t at = size(mapped(p.out_map, row)) * n + c;
       const auto finish = [&](double sum) {
-        if (!is_store(p.epilogue) && !is_forward(p.epilogue)) return (p.residual ? sum + in.residual[at] : sum) * slope(p.epilogue, in.aux[at]);
+        const double residual = p.residual ? in.residual[at] : 0;
+        if (!is_store(p.epilogue) && !is_forward(p.epilogue)) return (sum + residual) * slope(p.epilogue, in.aux[at]);
         if (p.bias) sum += in.bias[c];
-        if (is_forward(p.epilogue)) return activation(p.epilogue, p.residual ? sum + in.residual[at] : sum);
+        if (is_forward(p.epilogue)) return activation(p.epilogue, sum + residual);
         if (p.scale) sum *= in.scale[c];
-        if (p.residual) sum += in.residual[at];
+        sum += residual;
         if (p.table) sum += in.table[size(row % p.out_map.group) * n + c];
         return sum;
       };
@@ -309,7 +310,8 @@ TEST("cpu gemm: relu and its gradient add a residual before they decide, at the 
       check({.rows = 70, .n = 20, .k = 24, .epilogue = Epilogue::relu, .precision = precision, .residual = true, .keep_aux = keep,
              .out_map = behind_token},
             random);
-      check({.rows = 77, .n = 88, .k = 56, .epilogue = Epilogue::relu_backward, .precision = precision, .bias = false, .residual = true}, random);
+      check({.rows = 77, .n = 88, .k = 56, .epilogue = Epilogue::relu_backward, .precision = precision, .bias = false, .residual = true},
+            random);
     }
 }
 

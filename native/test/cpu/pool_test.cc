@@ -41,7 +41,8 @@ TEST("cpu pool: the gradient goes to the first of the greatest, of which NaN is 
 TEST("cpu pool: only the images under attack are computed, the others left alone") {
   std::mt19937 random(54);
   for (Precision precision : kPrecisions)
-    for (int live : {0, 1, 2, 3, 9}) check(Pooled{.images = 3, .window = square(6, 7, 24, 3, 2, 1), .precision = precision, .live = live}, random);
+    for (int live : {0, 1, 2, 3, 9})
+      check(Pooled{.images = 3, .window = square(6, 7, 24, 3, 2, 1), .precision = precision, .live = live}, random);
 }
 
 TEST("cpu pool: what the kernels cannot serve is refused in words") {
