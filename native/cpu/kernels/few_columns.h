@@ -66,7 +66,9 @@ class FewColumns {
   }
   std::int64_t rows_an_image() const { return std::int64_t{w_.rows_y} * w_.rows_x; }
   int columns_of(int panel) const { return std::min(taps_a_panel(c_), taps_ - panel * taps_a_panel(c_)) * n_; }
-  std::int32_t* panel_at(Scratch& own, int panel) const { return own.panels + static_cast<std::size_t>(panel) * pixel_ / 4 * kPanelColumns; }
+  std::int32_t* panel_at(Scratch& own, int panel) const {
+    return own.panels + static_cast<std::size_t>(panel) * pixel_ / 4 * kPanelColumns;
+  }
 
   // Columns in the order (tap, column), where b has (column, tap).
   void pack(Scratch& own) const {

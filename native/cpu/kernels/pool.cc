@@ -1,5 +1,5 @@
-// Pools on the processor: vectors over the channels of a pixel, threads over lines. Gradients are gathered: each pixel asks the windows that
-// see it, so that no two threads write to one pixel and sums have one order.
+// Pools on the processor: vectors over the channels of a pixel, threads over lines. Gradients are gathered: each pixel asks the windows
+// that see it, so that no two threads write to one pixel and sums have one order.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -51,6 +51,13 @@ Inside inside(std::int32_t start, std::int32_t taps, std::int32_t step, std::int
   return in;
 }
 
+// Something that a window or a pixel adds up: tap `number`, elements from `at` on.
+struct Term {
+  std::int32_t number;
+  std::int64_t at;
+  float divisor;
+};
+
 struct WindowAt {
   std::int32_t y, x;  // of the first tap
   Inside rows, columns;
@@ -65,41 +72,40 @@ struct WindowAt {
     const std::int32_t seen = (rows.to - rows.from) * (columns.to - columns.from);
     return static_cast<float>(pool.whole ? pool.window.taps_y * pool.window.taps_x : std::max(seen, 1));
   }
+
+  // The taps inside, in order.
+  void terms(const Window& w, std::vector<Term>& to) const {
+    to.clear();
+    for (std::int32_t i = rows.from; i < rows.to; ++i)
+      for (std::int32_t j = columns.from; j < columns.to; ++j)
+        to.push_back({i * w.taps_x + j, ((std::int64_t{y} + i * w.step_y) * w.width + x + j * w.step_x) * w.channels, 1});
+  }
 };
 
-// body(tap, place of the pixel in the image) for the taps inside, in order.
-template <class Body>
-void for_taps(const Window& w, const WindowAt& at, const Body& body) {
-  for (std::int32_t i = at.rows.from; i < at.rows.to; ++i)
-    for (std::int32_t j = at.columns.from; j < at.columns.to; ++j)
-      body(i * w.taps_x + j, (std::int64_t{at.y} + i * w.step_y) * w.width + at.x + j * w.step_x);
-}
+// Of one side: which taps of which windows see a pixel, found once so that no division is left for the pixels.
+class Side {
+ public:
+  struct Seer {
+    std::int32_t tap, window;
+  };
 
-// body(tap, row, column) for the windows that see pixel (y, x), in the order of their taps.
-template <class Body>
-void for_windows(const Window& w, std::int32_t y, std::int32_t x, const Body& body) {
-  for (std::int32_t i = 0; i < w.taps_y; ++i) {
-    const std::int32_t above = y - w.first_y - i * w.step_y;
-    if (above < 0 || above % w.stride_y != 0 || above / w.stride_y >= w.rows_y) continue;
-    for (std::int32_t j = 0; j < w.taps_x; ++j) {
-      const std::int32_t left = x - w.first_x - j * w.step_x;
-      if (left < 0 || left % w.stride_x != 0 || left / w.stride_x >= w.rows_x) continue;
-      body(i * w.taps_x + j, above / w.stride_y, left / w.stride_x);
-    }
+  Side(std::int32_t size, std::int32_t windows, std::int32_t stride, std::int32_t first, std::int32_t taps, std::int32_t step)
+      : seers_(static_cast<std::size_t>(size)) {
+    for (std::int32_t tap = 0; tap < taps; ++tap)
+      for (std::int32_t window = 0; window < windows; ++window) {
+        const std::int32_t pixel = first + window * stride + tap * step;
+        if (pixel >= 0 && pixel < size) seers_[static_cast<std::size_t>(pixel)].push_back({tap, window});
+      }
   }
-}
+  const std::vector<Seer>& operator[](std::int32_t pixel) const { return seers_[static_cast<std::size_t>(pixel)]; }
+
+ private:
+  std::vector<std::vector<Seer>> seers_;
+};
 
 struct Greatest {
   __m512 value = _mm512_set1_ps(-std::numeric_limits<float>::infinity());
   __m512i tap = _mm512_set1_epi32(-1);
-
-  // The first of equals stays; a NaN is greater than any number.
-  void consider(std::int32_t number, __m512 x) {
-    const __mmask16 none = _mm512_cmp_epi32_mask(tap, _mm512_setzero_si512(), _MM_CMPINT_LT);
-    const __mmask16 greater = _mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(value, value, _CMP_ORD_Q), x, value, _CMP_NLE_UQ) | none;
-    value = _mm512_mask_mov_ps(value, greater, x);
-    tap = _mm512_mask_mov_epi32(tap, greater, _mm512_set1_epi32(number));
-  }
 };
 
 template <class Values>
@@ -108,99 +114,132 @@ class Run {
   using T = typename Values::Stored;
 
   explicit Run(const Pool& pool)
-      : pool_(pool), w_(pool.window), channels_(static_cast<std::size_t>(w_.channels)), image_(std::int64_t{w_.height} * w_.width) {}
+      : pool_(pool),
+        w_(pool.window),
+        channels_(static_cast<std::size_t>(w_.channels)),
+        padded_(cpu::round_up(channels_, kLanes)),
+        image_(std::int64_t{w_.height} * w_.width * w_.channels) {}
 
   void max(const T* in, T* out) const {
-    windows(in, out, [&](const T* image, const WindowAt& at, std::size_t c, __mmask16 mask) { return greatest(image, at, c, mask).value; });
+    windows(in, out, [&](const T* image, const std::vector<Term>& terms, float, std::size_t c, __mmask16 mask) {
+      return greatest(image + c, terms, mask).value;
+    });
   }
 
   void average(const T* in, T* out) const {
-    windows(in, out, [&](const T* image, const WindowAt& at, std::size_t c, __mmask16 mask) {
+    windows(in, out, [&](const T* image, const std::vector<Term>& terms, float divisor, std::size_t c, __mmask16 mask) {
       __m512 sum = _mm512_setzero_ps();
-      for_taps(w_, at, [&](std::int32_t, std::int64_t pixel) { sum = _mm512_add_ps(sum, Values::load(image + offset(pixel) + c, mask)); });
-      return _mm512_div_ps(sum, _mm512_set1_ps(at.divisor(pool_)));
+      for (const Term& term : terms) sum = _mm512_add_ps(sum, Values::load(image + term.at + c, mask));
+      return _mm512_div_ps(sum, _mm512_set1_ps(divisor));
     });
   }
 
   void max_backward(const T* x, const T* dy, T* dx) const {
-    for_lines(images_of(pool_), w_.height, [&](std::int64_t image, std::int32_t first, std::int32_t last) {
+    pixels(dx, [&](std::int64_t image, std::int32_t first, std::int32_t last, const auto& for_pixels) {
       const auto [from, to] = seen_by(first, last);
       // Which tap each window between the lines takes.
-      const std::size_t line = static_cast<std::size_t>(w_.rows_x) * channels_;
-      thread_local std::vector<std::uint16_t> taps;
-      taps.resize(static_cast<std::size_t>(to - from) * line);
-      const T* own = x + offset(image * image_);
+      thread_local std::vector<std::uint16_t> taken;
+      taken.resize(static_cast<std::size_t>(to - from) * static_cast<std::size_t>(w_.rows_x) * padded_);
+      std::vector<Term> terms;
+      std::uint16_t* found = taken.data();
       for (std::int32_t row = from; row < to; ++row)
-        for (std::int32_t column = 0; column < w_.rows_x; ++column) {
-          const WindowAt at(w_, row, column);
-          std::uint16_t* found = taps.data() + static_cast<std::size_t>(row - from) * line + static_cast<std::size_t>(column) * channels_;
+        for (std::int32_t column = 0; column < w_.rows_x; ++column, found += padded_) {
+          WindowAt(w_, row, column).terms(w_, terms);
           for (std::size_t c = 0; c < channels_; c += kLanes) {
-            const __mmask16 mask = lanes(c, channels_);
-            _mm256_mask_storeu_epi16(found + c, mask, _mm512_cvtepi32_epi16(greatest(own, at, c, mask).tap));
+            const __m512i tap = greatest(x + image * image_ + c, terms, lanes(c, channels_)).tap;
+            _mm256_storeu_si256(reinterpret_cast<__m256i*>(found + c), _mm512_cvtepi32_epi16(tap));
           }
         }
-      pixels(image, first, last, dx, [&](std::int32_t tap, std::int32_t row, std::int32_t column, std::size_t c, __mmask16 mask) {
-        const std::uint16_t* found = taps.data() + static_cast<std::size_t>(row - from) * line + static_cast<std::size_t>(column) * channels_;
-        const __m256i chosen = _mm256_maskz_loadu_epi16(mask, found + c);
-        const __mmask16 own_tap = _mm256_cmp_epi16_mask(chosen, _mm256_set1_epi16(static_cast<std::int16_t>(tap)), _MM_CMPINT_EQ);
-        return _mm512_maskz_mov_ps(own_tap, Values::load(dy + offset(window(image, row, column)) + c, mask));
+      const std::int64_t before = window(image, from, 0);
+      for_pixels([&](const Term& term, std::size_t c, __mmask16 mask) {
+        const std::uint16_t* taps = taken.data() + static_cast<std::size_t>(term.at - before) * padded_ + c;
+        const __m256i numbers = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(taps));
+        const __mmask16 own = _mm256_mask_cmpeq_epi16_mask(mask, numbers, _mm256_set1_epi16(static_cast<std::int16_t>(term.number)));
+        return Values::load(dy + term.at * w_.channels + static_cast<std::int64_t>(c), own);
       });
     });
   }
 
   void average_backward(const T* dy, T* dx) const {
-    for_lines(images_of(pool_), w_.height, [&](std::int64_t image, std::int32_t first, std::int32_t last) {
-      pixels(image, first, last, dx, [&](std::int32_t, std::int32_t row, std::int32_t column, std::size_t c, __mmask16 mask) {
-        const float divisor = WindowAt(w_, row, column).divisor(pool_);
-        return _mm512_div_ps(Values::load(dy + offset(window(image, row, column)) + c, mask), _mm512_set1_ps(divisor));
+    pixels(dx, [&](std::int64_t, std::int32_t, std::int32_t, const auto& for_pixels) {
+      for_pixels([&](const Term& term, std::size_t c, __mmask16 mask) {
+        const __m512 gradient = Values::load(dy + term.at * w_.channels + static_cast<std::int64_t>(c), mask);
+        return _mm512_div_ps(gradient, _mm512_set1_ps(term.divisor));
       });
     });
   }
 
  private:
-  std::int64_t offset(std::int64_t pixel) const { return pixel * w_.channels; }
   std::int64_t window(std::int64_t image, std::int32_t row, std::int32_t column) const {
     return (image * w_.rows_y + row) * w_.rows_x + column;
   }
 
-  Greatest greatest(const T* image, const WindowAt& at, std::size_t c, __mmask16 mask) const {
+  // The first of equals stays; a NaN is greater than any number. Without one the chain from tap to tap is a maximum long.
+  Greatest greatest(const T* from, const std::vector<Term>& terms, __mmask16 mask) const {
     Greatest found;
-    for_taps(w_, at, [&](std::int32_t tap, std::int64_t pixel) { found.consider(tap, Values::load(image + offset(pixel) + c, mask)); });
+    if (terms.empty()) return found;
+    found = {Values::load(from + terms.front().at, mask), _mm512_set1_epi32(terms.front().number)};
+    __mmask16 nan = _mm512_cmp_ps_mask(found.value, found.value, _CMP_UNORD_Q);
+    for (std::size_t i = 1; i < terms.size(); ++i) {
+      const __m512 x = Values::load(from + terms[i].at, mask);
+      nan = static_cast<__mmask16>(nan | _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q));
+      found.tap = _mm512_mask_set1_epi32(found.tap, _mm512_cmp_ps_mask(x, found.value, _CMP_GT_OQ), terms[i].number);
+      found.value = _mm512_max_ps(x, found.value);
+    }
+    if (nan == 0) return found;
+    for (auto term = terms.rbegin(); term != terms.rend(); ++term) {
+      const __m512 x = Values::load(from + term->at, mask);
+      const __mmask16 here = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+      found = {_mm512_mask_mov_ps(found.value, here, x), _mm512_mask_set1_epi32(found.tap, here, term->number)};
+    }
     return found;
   }
 
-  // out = value(image, window, channel, mask) at every window.
+  // out = value(image, taps inside, divisor, channel, mask) at every window.
   template <class Value>
   void windows(const T* in, T* out, const Value& value) const {
     for_lines(images_of(pool_), w_.rows_y, [&](std::int64_t image, std::int32_t first, std::int32_t last) {
-      const T* own = in + offset(image * image_);
+      const T* own = in + image * image_;
+      T* to = out + window(image, first, 0) * w_.channels;
+      std::vector<Term> terms;
       for (std::int32_t row = first; row < last; ++row)
-        for (std::int32_t column = 0; column < w_.rows_x; ++column) {
+        for (std::int32_t column = 0; column < w_.rows_x; ++column, to += channels_) {
           const WindowAt at(w_, row, column);
-          T* to = out + offset(window(image, row, column));
+          at.terms(w_, terms);
+          const float divisor = at.divisor(pool_);
           for (std::size_t c = 0; c < channels_; c += kLanes) {
             const __mmask16 mask = lanes(c, channels_);
-            Values::store(to + c, mask, value(own, at, c, mask));
+            Values::store(to + c, mask, value(own, terms, divisor, c, mask));
           }
         }
     });
   }
 
-  // dx = the sum of share(tap, row, column, channel, mask) over the windows that see each pixel of lines [first, last).
-  template <class Share>
-  void pixels(std::int64_t image, std::int32_t first, std::int32_t last, T* dx, const Share& share) const {
-    for (std::int32_t y = first; y < last; ++y)
-      for (std::int32_t x = 0; x < w_.width; ++x) {
-        T* to = dx + offset(image * image_ + std::int64_t{y} * w_.width + x);
-        for (std::size_t c = 0; c < channels_; c += kLanes) {
-          const __mmask16 mask = lanes(c, channels_);
-          __m512 sum = _mm512_setzero_ps();
-          for_windows(w_, y, x, [&](std::int32_t tap, std::int32_t row, std::int32_t column) {
-            sum = _mm512_add_ps(sum, share(tap, row, column, c, mask));
-          });
-          Values::store(to + c, mask, sum);
-        }
-      }
+  // dx = the sum of share(term, channel, mask) over the windows that see a pixel. piece(image, first, last, for_pixels) prepares lines
+  // [first, last) of an image and calls for_pixels(share).
+  template <class Piece>
+  void pixels(T* dx, const Piece& piece) const {
+    const Side rows(w_.height, w_.rows_y, w_.stride_y, w_.first_y, w_.taps_y, w_.step_y);
+    const Side columns(w_.width, w_.rows_x, w_.stride_x, w_.first_x, w_.taps_x, w_.step_x);
+    for_lines(images_of(pool_), w_.height, [&](std::int64_t image, std::int32_t first, std::int32_t last) {
+      piece(image, first, last, [&](const auto& share) {
+        T* to = dx + image * image_ + std::int64_t{first} * w_.width * w_.channels;
+        std::vector<Term> terms;
+        for (std::int32_t y = first; y < last; ++y)
+          for (std::int32_t x = 0; x < w_.width; ++x, to += channels_) {
+            terms.clear();
+            for (const auto& [i, row] : rows[y])
+              for (const auto& [j, column] : columns[x])
+                terms.push_back({i * w_.taps_x + j, window(image, row, column), WindowAt(w_, row, column).divisor(pool_)});
+            for (std::size_t c = 0; c < channels_; c += kLanes) {
+              const __mmask16 mask = lanes(c, channels_);
+              __m512 sum = _mm512_setzero_ps();
+              for (const Term& term : terms) sum = _mm512_add_ps(sum, share(term, c, mask));
+              Values::store(to + c, mask, sum);
+            }
+          }
+      });
+    });
   }
 
   // Lines of windows that see lines [first, last) of the image, and perhaps some that do not.
@@ -213,7 +252,7 @@ class Run {
 
   const Pool& pool_;
   const Window& w_;
-  const std::size_t channels_;
+  const std::size_t channels_, padded_;
   const std::int64_t image_;
 };
 

@@ -24,13 +24,20 @@ struct Bf16Values {
   static __m512 widened(__m256i bits) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16)); }
   static __m256i narrowed(__m512 x) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)); }  // to nearest even
   static __m512 load(const Stored* from, __mmask16 mask) { return widened(_mm256_maskz_loadu_epi16(mask, from)); }
-  static void store(Stored* to, __mmask16 mask, __m512 x) { _mm256_mask_storeu_epi16(to, mask, narrowed(x)); }
+  // Stores under a mask are microcode on some of these processors.
+  static void store(Stored* to, __mmask16 mask, __m512 x) {
+    if (mask == 0xFFFF) return _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), narrowed(x));
+    _mm256_mask_storeu_epi16(to, mask, narrowed(x));
+  }
 };
 
 struct Float32Values {
   using Stored = float;
   static __m512 load(const Stored* from, __mmask16 mask) { return _mm512_maskz_loadu_ps(mask, from); }
-  static void store(Stored* to, __mmask16 mask, __m512 x) { _mm512_mask_storeu_ps(to, mask, x); }
+  static void store(Stored* to, __mmask16 mask, __m512 x) {
+    if (mask == 0xFFFF) return _mm512_storeu_ps(to, x);
+    _mm512_mask_storeu_ps(to, mask, x);
+  }
 };
 
 // Calls body(Bf16Values{}) or body(Float32Values{}); `who` names the operation that refuses another precision.
