@@ -1,74 +1,18 @@
-// convolution() of any shape: one thread an element of the result, neighbouring threads neighbouring channels, products in float32. It serves
-// what the matrix cores do not.
+// convolution(): checks, lays the windows out, chooses the kernel, launches it. The product takes the tiles of gemm().
+#include <algorithm>
+#include <limits>
 #include <string>
 
+#include "convolution_launch.h"
 #include "element.cuh"
-#include "gemm_activation.cuh"
-#include "windows.cuh"
+#include "gemm_launch.h"
 
 namespace signstep::kernels {
+
 namespace {
 
-constexpr int kBlock = 256;
-
-struct ConvolutionArgs {
-  Window window;
-  Grid grid;
-  const void *a, *b, *residual;
-  void *out, *aux;
-  const float *bias, *scale;
-  const std::int32_t* live;
-  std::int64_t elements;
-  std::int32_t n;
-  Epilogue epilogue;
-};
-
-template <class T>
-__global__ void __launch_bounds__(kBlock) convolution_plain(const ConvolutionArgs args) {
-  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x;
-  const Window& w = args.window;
-  if (i >= args.elements) return;
-  const std::int64_t position = i / args.n, line = position / w.rows_x, image = line / w.rows_y;
-  if (args.live != nullptr && image >= *args.live) return;
-  const std::int32_t row = static_cast<std::int32_t>(line % w.rows_y), column = static_cast<std::int32_t>(position % w.rows_x);
-  const std::int32_t channel = static_cast<std::int32_t>(i % args.n);
-  const T* a = static_cast<const T*>(args.a) + image * image_elements(w);
-  const T* b = static_cast<const T*>(args.b) + std::int64_t{channel} * w.taps_y * w.taps_x * w.channels;
-  float sum = 0;
-  for_taps(w, row, column, [&](std::int32_t tap, std::int64_t pixel) {
-    const T* x = a + pixel * w.channels;
-    const T* weight = b + std::int64_t{tap} * w.channels;
-    for (std::int32_t c = 0; c < w.channels; ++c) sum = fmaf(to_float(x[c]), to_float(weight[c]), sum);
-  });
-
-  const Grid& g = args.grid;
-  const std::int64_t place = (image * g.height + g.first_y + std::int64_t{row} * g.stride_y) * g.width + g.first_x + std::int64_t{column} * g.stride_x;
-  const std::int64_t at = place * args.n + channel;
-  const auto residual = [&] { return args.residual == nullptr ? 0.0f : to_float(static_cast<const T*>(args.residual)[at]); };
-  const bool stores = args.epilogue == Epilogue::store || args.epilogue == Epilogue::store_float;
-  const bool backward = args.epilogue == Epilogue::gelu_erf_backward || args.epilogue == Epilogue::gelu_tanh_backward ||
-                        args.epilogue == Epilogue::quick_gelu_backward || args.epilogue == Epilogue::silu_backward ||
-                        args.epilogue == Epilogue::relu_backward;
-  if (backward) {
-    const float x = to_float(static_cast<const T*>(args.aux)[at]);
-    if (args.epilogue == Epilogue::relu_backward)
-      sum = x > 0.0f ? sum + residual() : 0.0f;
-    else
-      sum *= activation_slope<T>(args.epilogue, x);
-  } else {
-    if (args.bias != nullptr) sum += args.bias[channel];
-    if (stores && args.scale != nullptr) sum *= args.scale[channel];
-    sum += residual();
-    if (!stores) {
-      if (args.aux != nullptr) static_cast<T*>(args.aux)[at] = from_float<T>(sum);
-      sum = activate<T>(args.epilogue, sum);
-    }
-  }
-  if (args.epilogue == Epilogue::store_float)
-    static_cast<float*>(args.out)[at] = sum;
-  else
-    static_cast<T*>(args.out)[at] = from_float<T>(sum);
-}
+constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max() - 256;
+constexpr std::int32_t kMostOfASide = 1 << 20;  // keeps sums of places within an image in 32 bits
 
 [[noreturn]] void refuse(const Convolution& c, const std::string& why) {
   const Window& w = c.window;
@@ -78,42 +22,110 @@ __global__ void __launch_bounds__(kBlock) convolution_plain(const ConvolutionArg
   throw rt::Failure{rt::Failure::Kind::invalid, "convolution " + shape + ": " + why};
 }
 
+// The product with what the windows say of it.
+Gemm product_of(const Convolution& c) {
+  Gemm g = c.product;
+  g.rows = std::int64_t{c.images} * c.window.rows_y * c.window.rows_x;
+  g.k = c.window.taps_y * c.window.taps_x * c.window.channels;
+  g.a_map = g.out_map = {};
+  if (g.live.rows_per_image > 0) g.live.rows_per_image = c.window.rows_y * c.window.rows_x;
+  return g;
+}
+
+bool is_aligned(const Convolution& c) {
+  return aligned16(c.product.a) && aligned16(c.product.b) &&
+         static_cast<std::size_t>(c.window.channels) * bytes_of(c.product.precision) % 16 == 0;
+}
+
+WindowRows window_rows(const Window& w, std::int32_t units_a_pixel) {
+  const bool together = w.step_x == 1;  // neighbouring taps see neighbouring pixels
+  WindowRows rows;
+  rows.columns = Divisor(w.rows_x);
+  rows.lines = Divisor(w.rows_y);
+  rows.height = w.height;
+  rows.line = w.width * units_a_pixel;
+  rows.stride_y = w.stride_y;
+  rows.first_y = w.first_y;
+  rows.stride_x = w.stride_x * units_a_pixel;
+  rows.first_x = w.first_x * units_a_pixel;
+  rows.segments_y = w.taps_y;
+  rows.segments_x = together ? 1 : w.taps_x;
+  rows.step_y = w.step_y;
+  rows.step_x = w.step_x * units_a_pixel;
+  rows.length = together ? w.taps_x * units_a_pixel : units_a_pixel;
+  return rows;
+}
+
+GridMap grid_map(const Window& w, const Grid& g) {
+  GridMap map;
+  map.dense = g.height == w.rows_y && g.width == w.rows_x && g.first_y == 0 && g.first_x == 0 && g.stride_y == 1 && g.stride_x == 1;
+  map.columns = Divisor(w.rows_x);
+  map.lines = Divisor(w.rows_y);
+  map.image_rows = g.height * g.width;
+  map.line_rows = g.stride_y * g.width;
+  map.pixel_rows = g.stride_x;
+  map.offset = g.first_y * g.width + g.first_x;
+  return map;
+}
+
+// Does position `first + (count - 1) * stride` stay within [0, size)?
+bool within(std::int32_t first, std::int32_t count, std::int32_t stride, std::int32_t size) {
+  const std::int64_t last = first + std::int64_t{count - 1} * stride;
+  return first >= 0 && first < size && last >= 0 && last < size;
+}
+
 void check(const Convolution& c) {
   const Gemm& g = c.product;
   const Window& w = c.window;
   if (c.images < 0 || g.n < 1 || w.height < 1 || w.width < 1 || w.channels < 1 || w.taps_y < 1 || w.taps_x < 1 || w.rows_y < 0 || w.rows_x < 0)
     refuse(c, "sizes must be at least 1");
-  if (g.out == nullptr) refuse(c, "no output");
   if (g.table != nullptr || g.epilogue == Epilogue::step_linf) refuse(c, "a convolution has no table and makes no step");
-  if (g.epilogue == Epilogue::store || g.epilogue == Epilogue::store_float) return;
-  const bool relu = g.epilogue == Epilogue::relu || g.epilogue == Epilogue::relu_backward;
-  if (g.scale != nullptr || (g.residual != nullptr && !relu)) refuse(c, "this epilogue has no scale or residual");
+  if (g.norm.statistics != nullptr || g.statistics != nullptr || g.dots != nullptr) refuse(c, "a convolution folds no LayerNorm");
+  if (const std::string fault = epilogue_fault(g); !fault.empty()) refuse(c, fault);
+  if (c.images == 0 || w.rows_y == 0 || w.rows_x == 0) return;
+  if (!within(c.grid.first_y, w.rows_y, c.grid.stride_y, c.grid.height) || !within(c.grid.first_x, w.rows_x, c.grid.stride_x, c.grid.width))
+    refuse(c, "its results lie outside of the grid");
+  // Windows and what they reach, in elements of a line.
+  const auto reaches = [](std::int32_t first, std::int32_t count, std::int32_t stride, std::int32_t taps, std::int32_t step) {
+    return std::abs(std::int64_t{first}) + std::abs(std::int64_t{count} * stride) + std::abs(std::int64_t{taps} * step);
+  };
+  const std::int64_t reach_y = reaches(w.first_y, w.rows_y, w.stride_y, w.taps_y, w.step_y) + w.height;
+  const std::int64_t reach_x = reaches(w.first_x, w.rows_x, w.stride_x, w.taps_x, w.step_x) + w.width;
+  if (std::max(reach_y, reach_x) > kMostOfASide || (2 * reach_x * w.channels + 4096) * reach_y > kMost * 2)
+    refuse(c, "an image is too large");
+  const std::int64_t unit = is_aligned(c) ? 16 / static_cast<std::int64_t>(bytes_of(g.precision)) : 1;
+  if ((c.images * std::int64_t{w.height} + reach_y) * w.width * w.channels / unit > kMost) refuse(c, "a has too many elements");
+  if (std::int64_t{g.n} * w.taps_y * w.taps_x * w.channels / unit > kMost) refuse(c, "b has too many elements");
+  if (std::int64_t{c.images} * w.rows_y * w.rows_x > kMost || std::int64_t{c.images} * c.grid.height * c.grid.width > kMost)
+    refuse(c, "more than 2^31 rows");
+}
+
+void run(const Convolution& c, const Gemm& g, const GemmConfig& config, rt::Stream stream) {
+  ConvolutionArgs args{gemm_args(g), window_rows(c.window, config.aligned ? c.window.channels / (16 / static_cast<std::int32_t>(bytes_of(g.precision)))
+                                                                          : c.window.channels)};
+  args.product.epilogue.grid = grid_map(c.window, c.grid);
+  switch (g.precision) {
+    case Precision::bf16: return launch_convolution_bf16(config, args, stream);
+    case Precision::fp16: return launch_convolution_fp16(config, args, stream);
+    case Precision::float32: return launch_convolution_float32(config, args, stream);
+  }
 }
 
 }  // namespace
 
-void convolution(const Convolution& c, rt::Stream stream) {
-  check(c);
-  const Gemm& g = c.product;
-  ConvolutionArgs args{};
-  args.window = c.window;
-  args.grid = c.grid;
-  args.a = g.a;
-  args.b = g.b;
-  args.residual = g.residual;
-  args.out = g.out;
-  args.aux = g.aux;
-  args.bias = g.bias;
-  args.scale = g.scale;
-  args.live = g.live.rows_per_image > 0 ? g.live.count : nullptr;
-  args.n = g.n;
-  args.epilogue = g.epilogue;
-  args.elements = std::int64_t{c.images} * c.window.rows_y * c.window.rows_x * g.n;
-  if (args.elements == 0) return;
-  if (args.elements > std::int64_t{0x7FFFFFFF} * kBlock) refuse(c, "too many elements");
-  with_element(g.precision, [&]<class T>(Element<T>) {
-    launch("convolution", convolution_plain<T>, dim3(static_cast<unsigned>((args.elements + kBlock - 1) / kBlock)), dim3(kBlock), 0, stream, args);
-  });
+void convolution(const Convolution& args, rt::Stream stream, const GemmConfig& config) {
+  check(args);
+  if (config.core != GemmCore::mma || (config.aligned && !is_aligned(args))) refuse(args, "this kernel cannot serve it");
+  const Gemm product = product_of(args);
+  if (product.rows > 0) run(args, product, config, stream);
+}
+
+void convolution(const Convolution& args, rt::Stream stream) {
+  check(args);
+  const Gemm product = product_of(args);
+  if (product.rows == 0) return;
+  const GemmShape shape{product.precision, product.rows, product.n, product.k, is_aligned(args), false, has_whole_runs(product), false};
+  run(args, product, choose_gemm(shape, this_gemm_device(), GemmCore::mma), stream);
 }
 
 }  // namespace signstep::kernels

@@ -84,6 +84,7 @@ bool is_activation(Epilogue kind) {
          kind == Epilogue::relu;
 }
 bool is_store(Epilogue kind) { return kind == Epilogue::store || kind == Epilogue::store_float; }
+bool is_relu(Epilogue kind) { return kind == Epilogue::relu || kind == Epilogue::relu_backward; }
 
 std::int64_t stored_rows(const RowMap& map, std::int64_t rows) {
   if (map.group == 0 || rows == 0) return rows;
@@ -121,25 +122,13 @@ void check(const Gemm& g, const GemmShape& shape) {
       refuse(shape, "step_linf lacks an array");
     return;
   }
-  if (g.out == nullptr) refuse(shape, "no output");
+  if (const std::string fault = epilogue_fault(g); !fault.empty()) refuse(shape, fault);
   check_rows(g, shape);
-  if (g.table != nullptr && g.out_map.group == 0) refuse(shape, "a table needs the group of the output's row map");
-  if (g.epilogue == Epilogue::norm_backward) return;
-  if (!is_store(g.epilogue) && (g.table != nullptr || g.scale != nullptr || g.residual != nullptr))
-    refuse(shape, "this epilogue has no scale, residual or table");
-  if (!is_store(g.epilogue) && !is_activation(g.epilogue) && g.aux == nullptr) refuse(shape, "the derivative needs the pre-activation");
-}
-
-GemmDevice this_gemm_device() {
-  const rt::DeviceInfo& info = rt::this_device();
-  return {info.compute_capability == kHasWgmma, static_cast<std::int32_t>(info.multiprocessors)};
 }
 
 GemmShape shape_of(const Gemm& g) {
   const bool aligned = on_16_bytes({g.a, g.b}) && static_cast<std::size_t>(g.k) * bytes_of(g.precision) % 16 == 0;
-  const bool whole_runs =
-      g.n % 8 == 0 && on_16_bytes({g.out, g.bias, g.scale, g.table, g.residual, g.aux, g.norm.column_sums, g.step.x, g.step.x0, g.step.operand});
-  return {g.precision, g.rows, g.n, g.k, aligned, g.a_map.group == 0, whole_runs, g.epilogue == Epilogue::step_linf,
+  return {g.precision, g.rows, g.n, g.k, aligned, g.a_map.group == 0, has_whole_runs(g), g.epilogue == Epilogue::step_linf,
           g.norm.statistics != nullptr || g.statistics != nullptr || g.dots != nullptr};
 }
 
@@ -149,7 +138,27 @@ void require_wgmma(const GemmShape& shape, const GemmDevice& device) {
     refuse(shape, "the wgmma core needs 16-bit types, n and k in multiples of 8, arrays on 16 bytes and no row map of a");
 }
 
-GemmArgs args_of(const Gemm& g, bool whole_runs) {
+}  // namespace
+
+std::string epilogue_fault(const Gemm& g) {
+  if (g.out == nullptr) return "no output";
+  if (g.table != nullptr && g.out_map.group == 0) return "a table needs the group of the output's row map";
+  if (is_store(g.epilogue) || g.epilogue == Epilogue::norm_backward) return "";
+  if (g.table != nullptr || g.scale != nullptr) return "this epilogue has no scale or table";
+  if (g.residual != nullptr && !is_relu(g.epilogue)) return "this epilogue has no residual";
+  return !is_activation(g.epilogue) && g.aux == nullptr ? "the derivative needs the pre-activation" : "";
+}
+
+bool has_whole_runs(const Gemm& g) {
+  return g.n % 8 == 0 && on_16_bytes({g.out, g.bias, g.scale, g.table, g.residual, g.aux, g.norm.column_sums, g.step.x, g.step.x0, g.step.operand});
+}
+
+GemmDevice this_gemm_device() {
+  const rt::DeviceInfo& info = rt::this_device();
+  return {info.compute_capability == kHasWgmma, static_cast<std::int32_t>(info.multiprocessors)};
+}
+
+GemmArgs gemm_args(const Gemm& g) {
   GemmArgs args{};
   args.a = g.a;
   args.b = g.b;
@@ -168,11 +177,16 @@ GemmArgs args_of(const Gemm& g, bool whole_runs) {
   e.table = g.table;
   e.step = g.step;
   const bool norm_backward = g.epilogue == Epilogue::norm_backward;
-  if (is_activation(g.epilogue))
+  if (is_activation(g.epilogue)) {
     e.aux = g.aux;
-  else if (g.epilogue != Epilogue::step_linf)
-    e.extra = is_store(g.epilogue) || norm_backward ? g.residual : g.aux;
-  e.vector = whole_runs;
+    e.extra = g.residual;
+  } else if (is_store(g.epilogue) || norm_backward) {
+    e.extra = g.residual;
+  } else if (g.epilogue != Epilogue::step_linf) {
+    e.extra = g.aux;
+    e.addend = g.residual;
+  }
+  e.vector = has_whole_runs(g);
   e.norm_statistics = g.norm.statistics;
   e.column_sums = g.norm.column_sums;
   e.epsilon = g.norm.epsilon;
@@ -185,9 +199,11 @@ GemmArgs args_of(const Gemm& g, bool whole_runs) {
   return args;
 }
 
-void run(const Gemm& g, const GemmShape& shape, const GemmConfig& config, rt::Stream stream) {
+namespace {
+
+void run(const Gemm& g, const GemmConfig& config, rt::Stream stream) {
   if (g.rows == 0) return;
-  const GemmArgs args = args_of(g, shape.whole_runs);
+  const GemmArgs args = gemm_args(g);
   if (config.core == GemmCore::wgmma)
     launch_gemm_wgmma(g.precision, config, args, this_gemm_device(), stream);
   else if (g.precision == Precision::bf16)
@@ -225,7 +241,7 @@ void gemm(const Gemm& g, rt::Stream stream, GemmCore wanted) {
 #if defined(SIGNSTEP_SIM)
   if (wanted == GemmCore::automatic) wanted = GemmCore::mma;
 #endif
-  run(g, shape, choose_gemm(shape, this_gemm_device(), wanted), stream);
+  run(g, choose_gemm(shape, this_gemm_device(), wanted), stream);
 }
 
 void gemm(const Gemm& g, rt::Stream stream, const GemmConfig& config) {
@@ -235,7 +251,7 @@ void gemm(const Gemm& g, rt::Stream stream, const GemmConfig& config) {
   if (config.core == GemmCore::wgmma && (shape.steps || shape.folded) && config.tile_columns == 192)
     refuse(shape, "step_linf and a folded LayerNorm have no 128 x 192 kernel");
   if (config.aligned && !shape.aligned) refuse(shape, "this kernel needs aligned operands");
-  run(g, shape, config, stream);
+  run(g, config, stream);
 }
 
 void gemm(const Gemm& g, rt::Stream stream) { gemm(g, stream, GemmCore::automatic); }

@@ -3,8 +3,16 @@
 
 #include "../ptx/device.h"
 #include "kernels.h"
+#include "walk.h"
 
 namespace signstep::kernels {
+
+// Row (image, y, x) of windows is stored at image * image_rows + y * line_rows + x * pixel_rows + offset. Row numbers are below 2^31.
+struct GridMap {
+  bool dense;  // as they come: row r is stored at r
+  Divisor columns, lines;
+  std::int32_t image_rows, line_rows, pixel_rows, offset;
+};
 
 struct EpilogueArgs {
   Epilogue kind;
@@ -12,10 +20,12 @@ struct EpilogueArgs {
   bool vector;            // n is a multiple of 8 and every array below lies on 16 bytes: runs of 8 columns go as a whole
   std::int32_t rows_per_image;  // step_linf only
   RowMap out_map;
+  GridMap grid;           // in place of out_map, where the kernel is of a convolution
   void* out;
   const float* bias;
   const float* scale;
-  const void* extra;      // residual (store, store_float) or pre-activation (backward): [stored rows of out, n]
+  const void* extra;      // residual (store, store_float, relu) or pre-activation (backward): [stored rows of out, n]
+  const void* addend;     // residual (relu_backward)
   void* aux;              // pre-activation, written (activations)
   const float* table;
   PatchStep step;
@@ -47,6 +57,13 @@ namespace {
 
 __device__ __forceinline__ int mapped_row(const RowMap& map, int row) {
   return map.group == 0 ? row : row / map.group * map.stride + map.offset + row % map.group;
+}
+
+__device__ __forceinline__ int mapped_row(const GridMap& map, int row) {
+  if (map.dense) return row;
+  const int line = static_cast<int>(map.columns.quotient(row, false)), x = row - line * static_cast<int>(map.columns.divisor);
+  const int image = static_cast<int>(map.lines.quotient(line, false)), y = line - image * static_cast<int>(map.lines.divisor);
+  return image * map.image_rows + y * map.line_rows + x * map.pixel_rows + map.offset;
 }
 
 // Rows of the images under attack, the same for all threads.

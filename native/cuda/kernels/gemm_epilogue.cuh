@@ -20,13 +20,22 @@ constexpr int kStageBytes = kSlabRows * kSlabColumns * 4;  // a warp
 constexpr int kPasses = 4;                                 // 4 rows of 8 lanes each
 
 // What a kernel's epilogues need not serve: kWholeRuns, runs that are not whole; kSteps, step_linf (16 registers more than the others). And
-// what only some serve: kRows, a folded LayerNorm (RowNorm, statistics, dots), kNormBackward, its gradient.
-template <bool kWholeRuns_, bool kSteps_, bool kRows_, bool kNormBackward_>
+// what only some serve: kRows, a folded LayerNorm (RowNorm, statistics, dots), kNormBackward, its gradient; kGrid, rows of windows, which
+// EpilogueArgs::grid maps.
+template <bool kWholeRuns_, bool kSteps_, bool kRows_, bool kNormBackward_, bool kGrid_ = false>
 struct EpilogueTraits {
-  static constexpr bool kWholeRuns = kWholeRuns_, kSteps = kSteps_, kRows = kRows_, kNormBackward = kNormBackward_;
+  static constexpr bool kWholeRuns = kWholeRuns_, kSteps = kSteps_, kRows = kRows_, kNormBackward = kNormBackward_, kGrid = kGrid_;
 };
 template <bool kRows>
 using AnyEpilogue = EpilogueTraits<false, !kRows, kRows, kRows>;
+
+template <class Traits>
+__device__ __forceinline__ int stored_row(const EpilogueArgs& e, int row) {
+  if constexpr (Traits::kGrid)
+    return mapped_row(e.grid, row);
+  else
+    return mapped_row(e.out_map, row);
+}
 
 template <class Traits>
 __device__ __forceinline__ bool whole_runs(const EpilogueArgs& e) {
@@ -134,7 +143,7 @@ class ExtraRuns {
   }
 
   __device__ __forceinline__ static const T* address(const EpilogueArgs& e, const void* array, int row, int column) {
-    return static_cast<const T*>(array) + static_cast<std::int64_t>(mapped_row(e.out_map, row)) * e.n + column;
+    return static_cast<const T*>(array) + static_cast<std::int64_t>(stored_row<Traits>(e, row)) * e.n + column;
   }
   __device__ __forceinline__ Shared<T> place(int half, int pass, int part) const {
     const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -207,8 +216,9 @@ template <class T, class Traits>
 __device__ __forceinline__ void finish_run(const EpilogueArgs& e, int row, int column, float (&v)[kRun], const RawRun<T>& raw_extra, float& dot) {
   const int count = e.n - column;
   const bool whole = whole_runs<Traits>(e);
-  const std::int64_t at = static_cast<std::int64_t>(mapped_row(e.out_map, row)) * e.n + column;
+  const std::int64_t at = static_cast<std::int64_t>(stored_row<Traits>(e, row)) * e.n + column;
   if (is_backward(e.kind)) {
+    if (e.addend != nullptr) add_run(load_run(static_cast<const T*>(e.addend) + at, count, whole), v);
     float pre_activation[kRun];
     unpack_run(raw_extra, pre_activation);
     multiply_by_slope<T>(e.kind, v, pre_activation);
@@ -224,11 +234,9 @@ __device__ __forceinline__ void finish_run(const EpilogueArgs& e, int row, int c
       if (e.scale != nullptr) combine_run(e.scale + column, count, whole, v, [](float a, float b) { return a * b; });
       if (e.table != nullptr)
         combine_run(e.table + static_cast<std::int64_t>(row % e.out_map.group) * e.n + column, count, whole, v, add);
-      float residual[kRun];
-      unpack_run(raw_extra, residual);
-#pragma unroll
-      for (int i = 0; i < kRun; ++i) v[i] += residual[i];
+      add_run(raw_extra, v);
     } else {
+      if (e.kind == Epilogue::relu) add_run(raw_extra, v);
       if (e.aux != nullptr) store_run(static_cast<T*>(e.aux) + at, count, whole, v);
       activate_run<T>(e.kind, v);
     }

@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) gemm_mma(const 
       args.a, args.k, [&](int r) { return first_row + r < rows ? mapped_row(args.a_map, first_row + r) : -1; });
   const mma::Loader<Tile, Tile::kColumns, kAligned> b(args.b, args.k,
                                                       [&](int r) { return first_column + r < args.epilogue.n ? first_column + r : -1; });
-  mma::main_loop<Tile, kAligned>(acc, memory, a, b, args.k);
+  mma::main_loop<Tile>(acc, memory, a, b, args.k);
 
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const WarpTile at{first_row + warp / Tile::kWarpsN * Tile::kSlabs * kSlabRows, first_column + warp % Tile::kWarpsN * kSlabColumns,

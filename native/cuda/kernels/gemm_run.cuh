@@ -70,6 +70,14 @@ __device__ __forceinline__ RawRun<T> load_run(const T* from, int count, bool vec
 }
 
 template <class T>
+__device__ __forceinline__ void add_run(const RawRun<T>& raw, float (&v)[kRun]) {
+  float other[kRun];
+  unpack_run(raw, other);
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) v[i] += other[i];
+}
+
+template <class T>
 __device__ __forceinline__ void load_run(const T* from, int count, bool vector, float (&v)[kRun]) {
   unpack_run(load_run(from, count, vector), v);
 }

@@ -1,7 +1,8 @@
-// Pools over images with their channels last: one thread an element, neighbouring threads neighbouring channels, so that every access of a
-// warp is a whole line. Gradients are gathered: each pixel asks the windows that see it, so that sums have one order and nothing is atomic.
+// Pools over images. A thread has a run of channels of one window, or of one pixel where gradients flow back: it then asks the windows that
+// see its pixel, so that no two threads write to one place and every sum has one order.
 #include "element.cuh"
-#include "windows.cuh"
+#include "kernels.h"
+#include "walk.h"
 
 namespace signstep::kernels {
 namespace {
@@ -10,138 +11,236 @@ constexpr int kBlock = 256;
 
 struct PoolArgs {
   Window window;
-  std::int64_t elements;  // of what is written
+  std::int32_t runs;  // of channels
+  std::int64_t count, count_a_image;  // threads with work
   const std::int32_t* live;
-  std::int64_t elements_per_image;
-  std::int32_t whole;
+  Divisor by_runs, by_columns, by_lines, by_stride_y, by_stride_x;
+  bool wide;   // count passes 2^31
+  bool whole;
 };
 
-// The element of this thread; beyond the last: none. Finished images are left out.
-__device__ __forceinline__ bool element_of_thread(const PoolArgs& args, std::int64_t& i) {
-  i = static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x;
-  if (i >= args.elements) return false;
-  return args.live == nullptr || i < *args.live * args.elements_per_image;
+// The place of a thread: image, line, column and first channel of a window or a pixel.
+struct Place {
+  std::int64_t image;
+  int y, x, channel;
+};
+
+// Where this thread has nothing to do: false.
+template <int Run>
+__device__ __forceinline__ bool find_place(const PoolArgs& args, Place& at) {
+  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kBlock + threadIdx.x;
+  const std::int64_t count = args.live == nullptr ? args.count : *args.live * args.count_a_image;
+  if (index >= args.count || index >= count) return false;
+  const std::int64_t place = args.by_runs.quotient(index, args.wide), line = args.by_columns.quotient(place, args.wide);
+  at.image = args.by_lines.quotient(line, args.wide);
+  at.y = static_cast<int>(line - at.image * args.by_lines.divisor);
+  at.x = static_cast<int>(place - line * args.by_columns.divisor);
+  at.channel = static_cast<int>(index - place * args.runs) * Run;
+  return true;
 }
 
-struct Greatest {
-  float value = -INFINITY;
-  std::int32_t tap = -1;
+// Taps [from, to) of one side see pixels of the image.
+struct Taps {
+  int from, to;
+};
+__device__ __forceinline__ Taps taps_inside(int start, int taps, int step, int size) {
+  Taps in{0, taps};
+  while (in.from < taps && start + in.from * step < 0) ++in.from;
+  while (in.to > in.from && start + (in.to - 1) * step >= size) --in.to;
+  return in;
+}
 
-  // The first of equals stays; a NaN is greater than any number.
-  __device__ __forceinline__ void consider(std::int32_t number, float x) {
-    if (tap >= 0 && (isnan(value) || !(x > value || isnan(x)))) return;
-    value = x;
-    tap = number;
+// Windows [from, to) along one side begin at or before a pixel and reach it or beyond; `above`: the pixel's distance from the first window.
+__device__ __forceinline__ Taps windows_over(int above, int reach, int rows, int stride, const Divisor& by_stride) {
+  const int low = above - reach;
+  const int from = low <= 0 ? 0 : static_cast<int>(by_stride.quotient(low + stride - 1, false));
+  const int to = above < 0 ? 0 : static_cast<int>(by_stride.quotient(above, false)) + 1;
+  return {from, to < rows ? to : rows};
+}
+
+template <class T, int Run>
+__device__ __forceinline__ const T* pixel(const T* images, const Window& w, const Place& at, int y, int x) {
+  return images + ((at.image * w.height + y) * w.width + x) * w.channels + at.channel;
+}
+
+__device__ __forceinline__ float divisor_of(const PoolArgs& args, int start_y, int start_x) {
+  const Window& w = args.window;
+  if (args.whole) return static_cast<float>(w.taps_y * w.taps_x);
+  const Taps in_y = taps_inside(start_y, w.taps_y, w.step_y, w.height), in_x = taps_inside(start_x, w.taps_x, w.step_x, w.width);
+  const int seen = (in_y.to - in_y.from) * (in_x.to - in_x.from);
+  return static_cast<float>(seen > 0 ? seen : 1);
+}
+
+// kMax: the greatest pixel of a window, a NaN where there is one, -infinity where it sees none. Else their sum over the divisor.
+template <class T, int Run, bool kMax>
+__global__ void __launch_bounds__(kBlock) pool_forward(const __grid_constant__ PoolArgs args, const T* __restrict__ in, T* __restrict__ out) {
+  Place at;
+  if (!find_place<Run>(args, at)) return;
+  const Window& w = args.window;
+  const int top = w.first_y + at.y * w.stride_y, left = w.first_x + at.x * w.stride_x;
+  const Taps in_y = taps_inside(top, w.taps_y, w.step_y, w.height), in_x = taps_inside(left, w.taps_x, w.step_x, w.width);
+  float v[Run];
+#pragma unroll
+  for (int r = 0; r < Run; ++r) v[r] = kMax ? -INFINITY : 0.0f;
+  for (int i = in_y.from; i < in_y.to; ++i)
+    for (int j = in_x.from; j < in_x.to; ++j) {
+      float x[Run];
+      load(pixel<T, Run>(in, w, at, top + i * w.step_y, left + j * w.step_x), x);
+#pragma unroll
+      for (int r = 0; r < Run; ++r) {
+        if constexpr (kMax)
+          v[r] = isnan(v[r]) || v[r] >= x[r] ? v[r] : x[r];
+        else
+          v[r] += x[r];
+      }
+    }
+  if constexpr (!kMax) {
+    const float divisor = divisor_of(args, top, left);
+#pragma unroll
+    for (int r = 0; r < Run; ++r) v[r] /= divisor;
   }
-};
-
-// x: the image, at the channel that is looked at.
-template <class T>
-__device__ __forceinline__ Greatest greatest(const Window& w, const T* x, std::int32_t row, std::int32_t column) {
-  Greatest found;
-  for_taps(w, row, column, [&](std::int32_t tap, std::int64_t pixel) { found.consider(tap, to_float(x[pixel * w.channels])); });
-  return found;
+  store(out + ((at.image * w.rows_y + at.y) * w.rows_x + at.x) * w.channels + at.channel, v);
 }
 
-template <class T>
-__global__ void __launch_bounds__(kBlock) max_pool_kernel(const PoolArgs args, const T* in, T* out) {
-  std::int64_t i;
-  if (!element_of_thread(args, i)) return;
-  const WindowElement at = window_element(args.window, i);
-  out[i] = from_float<T>(greatest(args.window, in + at.image * image_elements(args.window) + at.channel, at.row, at.column).value);
+// Which channels of this pixel lose the window that begins at (top, left): an earlier pixel is as great, or a later one greater. NaN is the
+// greatest of all.
+template <class T, int Run>
+__device__ __forceinline__ unsigned lost_channels(const Window& w, const T* x, const Place& at, int top, int left, const float (&own)[Run]) {
+  const Taps in_y = taps_inside(top, w.taps_y, w.step_y, w.height), in_x = taps_inside(left, w.taps_x, w.step_x, w.width);
+  unsigned lost = 0;
+  bool before = true;
+  for (int i = in_y.from; i < in_y.to; ++i)
+    for (int j = in_x.from; j < in_x.to; ++j) {
+      const int other_y = top + i * w.step_y, other_x = left + j * w.step_x;
+      if (other_y == at.y && other_x == at.x) {
+        before = false;
+        continue;
+      }
+      float other[Run];
+      load(pixel<T, Run>(x, w, at, other_y, other_x), other);
+#pragma unroll
+      for (int r = 0; r < Run; ++r) {
+        const bool beats = isnan(own[r]) ? before && isnan(other[r]) : before ? !(other[r] < own[r]) : !(other[r] <= own[r]);
+        lost |= (beats ? 1u : 0u) << r;
+      }
+    }
+  return lost;
 }
 
-template <class T>
-__global__ void __launch_bounds__(kBlock) average_pool_kernel(const PoolArgs args, const T* in, T* out) {
-  std::int64_t i;
-  if (!element_of_thread(args, i)) return;
+template <class T, int Run, bool kMax>
+__global__ void __launch_bounds__(kBlock)
+    pool_backward(const __grid_constant__ PoolArgs args, const T* __restrict__ x, const T* __restrict__ dy, T* __restrict__ dx) {
+  Place at;
+  if (!find_place<Run>(args, at)) return;
   const Window& w = args.window;
-  const WindowElement at = window_element(w, i);
-  const T* x = in + at.image * image_elements(w) + at.channel;
-  float sum = 0;
-  for_taps(w, at.row, at.column, [&](std::int32_t, std::int64_t pixel) { sum += to_float(x[pixel * w.channels]); });
-  out[i] = from_float<T>(sum / divisor(w, args.whole != 0, at.row, at.column));
+  const int above = at.y - w.first_y, before = at.x - w.first_x;
+  const Taps over_y = windows_over(above, (w.taps_y - 1) * w.step_y, w.rows_y, w.stride_y, args.by_stride_y);
+  const Taps over_x = windows_over(before, (w.taps_x - 1) * w.step_x, w.rows_x, w.stride_x, args.by_stride_x);
+  float own[Run], sum[Run];
+  if constexpr (kMax) load(pixel<T, Run>(x, w, at, at.y, at.x), own);
+#pragma unroll
+  for (int r = 0; r < Run; ++r) sum[r] = 0;
+  for (int row = over_y.from; row < over_y.to; ++row) {
+    if (w.step_y > 1 && (above - row * w.stride_y) % w.step_y != 0) continue;
+    for (int column = over_x.from; column < over_x.to; ++column) {
+      if (w.step_x > 1 && (before - column * w.stride_x) % w.step_x != 0) continue;
+      const int top = w.first_y + row * w.stride_y, left = w.first_x + column * w.stride_x;
+      float gradient[Run];
+      load(dy + ((at.image * w.rows_y + row) * w.rows_x + column) * w.channels + at.channel, gradient);
+      if constexpr (kMax) {
+        const unsigned lost = lost_channels<T, Run>(w, x, at, top, left, own);
+#pragma unroll
+        for (int r = 0; r < Run; ++r) sum[r] += (lost >> r & 1) != 0 ? 0.0f : gradient[r];
+      } else {
+        const float divisor = divisor_of(args, top, left);
+#pragma unroll
+        for (int r = 0; r < Run; ++r) sum[r] += gradient[r] / divisor;
+      }
+    }
+  }
+  store(dx + ((at.image * w.height + at.y) * w.width + at.x) * w.channels + at.channel, sum);
 }
 
-template <class T>
-__global__ void __launch_bounds__(kBlock) max_pool_backward_kernel(const PoolArgs args, const T* x, const T* dy, T* dx) {
-  std::int64_t i;
-  if (!element_of_thread(args, i)) return;
-  const Window& w = args.window;
-  const PixelElement at = pixel_element(w, i);
-  const T* image = x + at.image * image_elements(w) + at.channel;
-  float sum = 0;
-  for_windows(w, at.y, at.x, [&](std::int32_t tap, std::int32_t row, std::int32_t column) {
-    if (greatest(w, image, row, column).tap == tap) sum += to_float(dy[window_at(w, at.image, row, column) + at.channel]);
-  });
-  dx[i] = from_float<T>(sum);
-}
-
-template <class T>
-__global__ void __launch_bounds__(kBlock) average_pool_backward_kernel(const PoolArgs args, const T* dy, T* dx) {
-  std::int64_t i;
-  if (!element_of_thread(args, i)) return;
-  const Window& w = args.window;
-  const PixelElement at = pixel_element(w, i);
-  float sum = 0;
-  for_windows(w, at.y, at.x, [&](std::int32_t, std::int32_t row, std::int32_t column) {
-    sum += to_float(dy[window_at(w, at.image, row, column) + at.channel]) / divisor(w, args.whole != 0, row, column);
-  });
-  dx[i] = from_float<T>(sum);
-}
-
-// `pixels`: whether the kernel writes pixels of the images, not windows. The grid is 0 where there is nothing to write.
-PoolArgs args_of(const char* name, const Pool& pool, bool pixels) {
+void check(const char* name, const Pool& pool) {
   const Window& w = pool.window;
   require(pool.images >= 0 && w.height > 0 && w.width > 0 && w.channels > 0 && w.rows_y >= 0 && w.rows_x >= 0 && w.taps_y > 0 && w.taps_x > 0 &&
-              w.stride_y > 0 && w.stride_x > 0,
+              w.stride_y > 0 && w.stride_x > 0 && w.step_y > 0 && w.step_x > 0,
           name, "sizes must be at least 1");
+}
+
+// `lines` by `columns` places an image, `run` channels a thread.
+PoolArgs pool_args(const Pool& pool, std::int32_t lines, std::int32_t columns, int run) {
+  const Window& w = pool.window;
   PoolArgs args{};
   args.window = w;
-  args.elements_per_image = pixels ? image_elements(w) : std::int64_t{w.rows_y} * w.rows_x * w.channels;
-  args.elements = pool.images * args.elements_per_image;
-  require(args.elements <= std::int64_t{0x7FFFFFFF} * kBlock, name, "too many elements");
+  args.runs = w.channels / run;
+  args.count_a_image = std::int64_t{lines} * columns * args.runs;
+  args.count = pool.images * args.count_a_image;
   args.live = pool.live.rows_per_image > 0 ? pool.live.count : nullptr;
-  args.whole = pool.whole ? 1 : 0;
+  args.by_runs = Divisor(args.runs);
+  args.by_columns = Divisor(columns > 0 ? columns : 1);
+  args.by_lines = Divisor(lines > 0 ? lines : 1);
+  args.by_stride_y = Divisor(w.stride_y);
+  args.by_stride_x = Divisor(w.stride_x);
+  args.wide = args.count >= (std::int64_t{1} << 31);
+  args.whole = pool.whole;
   return args;
 }
 
-dim3 grid_of(const PoolArgs& args) { return dim3(static_cast<unsigned>((args.elements + kBlock - 1) / kBlock)); }
+// body(Element, std::integral_constant<int, Run>): 16 bytes a thread where every array allows it.
+template <class... Pointers, class Body>
+void with_run(const Pool& pool, Body&& body, Pointers... arrays) {
+  with_element(pool.precision, [&](auto element) {
+    using T = typename decltype(element)::type;
+    if (pool.window.channels % kWide<T> == 0 && (aligned16(arrays) && ...))
+      body(element, std::integral_constant<int, kWide<T>>{});
+    else
+      body(element, std::integral_constant<int, 1>{});
+  });
+}
+
+template <bool kMax>
+void forward(const char* name, const Pool& pool, const void* in, void* out, rt::Stream stream) {
+  check(name, pool);
+  with_run(
+      pool,
+      [&](auto element, auto run) {
+        using T = typename decltype(element)::type;
+        const PoolArgs args = pool_args(pool, pool.window.rows_y, pool.window.rows_x, run);
+        if (args.count == 0) return;
+        launch(name, pool_forward<T, run.value, kMax>, dim3(blocks_for(args.count, kBlock)), dim3(kBlock), 0, stream, args,
+               static_cast<const T*>(in), static_cast<T*>(out));
+      },
+      in, out);
+}
+
+template <bool kMax>
+void backward(const char* name, const Pool& pool, const void* x, const void* dy, void* dx, rt::Stream stream) {
+  check(name, pool);
+  with_run(
+      pool,
+      [&](auto element, auto run) {
+        using T = typename decltype(element)::type;
+        const PoolArgs args = pool_args(pool, pool.window.height, pool.window.width, run);
+        if (args.count == 0) return;
+        launch(name, pool_backward<T, run.value, kMax>, dim3(blocks_for(args.count, kBlock)), dim3(kBlock), 0, stream, args,
+               static_cast<const T*>(x), static_cast<const T*>(dy), static_cast<T*>(dx));
+      },
+      x, dy, dx);
+}
 
 }  // namespace
 
-void max_pool(const Pool& pool, const void* in, void* out, rt::Stream stream) {
-  const PoolArgs args = args_of("max_pool", pool, false);
-  if (args.elements == 0) return;
-  with_element(pool.precision, [&]<class T>(Element<T>) {
-    launch("max_pool", max_pool_kernel<T>, grid_of(args), dim3(kBlock), 0, stream, args, static_cast<const T*>(in), static_cast<T*>(out));
-  });
-}
+void max_pool(const Pool& pool, const void* in, void* out, rt::Stream stream) { forward<true>("max_pool", pool, in, out, stream); }
 
 void max_pool_backward(const Pool& pool, const void* x, const void* dy, void* dx, rt::Stream stream) {
-  const PoolArgs args = args_of("max_pool_backward", pool, true);
-  if (args.elements == 0) return;
-  with_element(pool.precision, [&]<class T>(Element<T>) {
-    launch("max_pool_backward", max_pool_backward_kernel<T>, grid_of(args), dim3(kBlock), 0, stream, args, static_cast<const T*>(x),
-           static_cast<const T*>(dy), static_cast<T*>(dx));
-  });
+  backward<true>("max_pool_backward", pool, x, dy, dx, stream);
 }
 
-void average_pool(const Pool& pool, const void* in, void* out, rt::Stream stream) {
-  const PoolArgs args = args_of("average_pool", pool, false);
-  if (args.elements == 0) return;
-  with_element(pool.precision, [&]<class T>(Element<T>) {
-    launch("average_pool", average_pool_kernel<T>, grid_of(args), dim3(kBlock), 0, stream, args, static_cast<const T*>(in), static_cast<T*>(out));
-  });
-}
+void average_pool(const Pool& pool, const void* in, void* out, rt::Stream stream) { forward<false>("average_pool", pool, in, out, stream); }
 
 void average_pool_backward(const Pool& pool, const void* dy, void* dx, rt::Stream stream) {
-  const PoolArgs args = args_of("average_pool_backward", pool, true);
-  if (args.elements == 0) return;
-  with_element(pool.precision, [&]<class T>(Element<T>) {
-    launch("average_pool_backward", average_pool_backward_kernel<T>, grid_of(args), dim3(kBlock), 0, stream, args, static_cast<const T*>(dy),
-           static_cast<T*>(dx));
-  });
+  backward<false>("average_pool_backward", pool, dy, dy, dx, stream);
 }
 
 }  // namespace signstep::kernels

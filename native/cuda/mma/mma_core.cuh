@@ -147,10 +147,10 @@ __device__ __forceinline__ void multiply_float32(Accumulators<Tile::kSlabs>& acc
   }
 }
 
-// acc = a . b^T over all of K. `memory` is Tile::kSharedBytes long and free again, for all warps, when this returns.
-template <class Tile, bool kAligned>
-__device__ __forceinline__ void main_loop(Accumulators<Tile::kSlabs>& acc, Shared<std::uint8_t> memory,
-                                          const Loader<Tile, Tile::kRows, kAligned>& a, const Loader<Tile, Tile::kColumns, kAligned>& b, int k) {
+// acc = a . b^T over all of K. a and b: Loader, or what brings in the same stages of rows that no matrix holds; asked for columns in
+// ascending order, kDepth at a time. `memory` is Tile::kSharedBytes long and free again, for all warps, when this returns.
+template <class Tile, class LoaderA, class LoaderB>
+__device__ __forceinline__ void main_loop(Accumulators<Tile::kSlabs>& acc, Shared<std::uint8_t> memory, LoaderA& a, LoaderB& b, int k) {
   constexpr int kSteps = Tile::kRowBytes / 32;
   const int warp = static_cast<int>(threadIdx.x) / 32;
   const int warp_row = warp / Tile::kWarpsN * Tile::kSlabs * 16, warp_column = warp % Tile::kWarpsN * 64;
