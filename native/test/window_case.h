@@ -139,9 +139,10 @@ inline void check(const Convolved& p, std::mt19937& random) {
     for (std::size_t at : written) found.push_back(from[at]);
     return found;
   };
-  // The rule of gemm's tests: 16 bits may lose what rounding alone loses, float32 what a plain product in float32 does.
+  // The rule of gemm's tests: 16 bits may lose what rounding alone loses, float32 what a plain product in float32 does; of few terms also the
+  // product of two low tf32 parts, 2^-22 of each.
   double bound = out_precision == Precision::float32 ? 2 * relative_error(plain, exact) : 1.5 * rounding_error(exact, p.precision);
-  bound = std::max(bound, p.precision == Precision::float32 ? 1.2e-7 : 1e-6);
+  bound = std::max(bound, p.precision == Precision::float32 ? 2.4e-7 : 1e-6);
   const std::vector<float> result = out.host();
   const double error = relative_error(picked(result), exact);
   if (!(error <= bound)) describe(w, "convolution", p.precision, error, bound);

@@ -127,9 +127,10 @@ Reference compute(const Problem& p, const Inputs& in) {
       }
       const std::size_t at = size(mapped(p.out_map, row)) * n + c;
       const auto finish = [&](double sum) {
-        if (!is_store(p.epilogue) && !is_forward(p.epilogue)) return sum * slope(p.epilogue, in.aux[at]);
+        if (!is_store(p.epilogue) && !is_forward(p.epilogue))
+          return (p.residual ? sum + in.residual[at] : sum) * slope(p.epilogue, in.aux[at]);
         if (p.bias) sum += in.bias[c];
-        if (is_forward(p.epilogue)) return activation(p.epilogue, sum);
+        if (is_forward(p.epilogue)) return activation(p.epilogue, p.residual ? sum + in.residual[at] : sum);
         if (p.scale) sum *= in.scale[c];
         if (p.residual) sum += in.residual[at];
         if (p.table) sum += in.table[size(row % p.out_map.group) * n + c];
@@ -137,7 +138,7 @@ Reference compute(const Problem& p, const Inputs& in) {
       };
       r.out[at] = finish(exact);
       r.plain[at] = static_cast<float>(finish(plain));
-      r.aux[at] = exact + (p.bias ? in.bias[c] : 0);
+      r.aux[at] = exact + (p.bias ? in.bias[c] : 0) + (p.residual ? in.residual[at] : 0);
       r.written.push_back(at);
     }
   }
@@ -378,6 +379,23 @@ TEST("gemm: derivatives of activations multiply the product by the slope at the 
       check({.rows = 131, .n = 72, .k = 56, .epilogue = epilogue, .precision = precision, .bias = false}, random);
 }
 
+TEST("gemm: relu and its derivative take a residual, on both cores") {
+  std::mt19937 random(24);
+  for (Precision precision : kPrecisions)
+    for (bool keep : {true, false})
+      for (int n : {72, 27}) {
+        check({.rows = 131, .n = n, .k = 56, .epilogue = Epilogue::relu, .precision = precision, .residual = true, .keep_aux = keep}, random);
+        if (keep)
+          check({.rows = 131, .n = n, .k = 56, .epilogue = Epilogue::relu_backward, .precision = precision, .bias = false, .residual = true},
+                random);
+      }
+  for (int tile_columns : {128, 192, 256}) {
+    check({.rows = 200, .n = 264, .k = 72, .epilogue = Epilogue::relu, .residual = true, .tile_columns = tile_columns}, random, 2);
+    check({.rows = 200, .n = 264, .k = 72, .epilogue = Epilogue::relu_backward, .bias = false, .residual = true, .tile_columns = tile_columns},
+          random, 2);
+  }
+}
+
 TEST("gemm: the residual may be the output itself, and so may the pre-activation") {
   std::mt19937 random(16);
   for (Precision precision : kPrecisions) {
@@ -471,6 +489,11 @@ TEST("gemm: a shape the kernel cannot serve is refused in words") {
   g.a_map = {};
   g.epilogue = Epilogue::gelu_erf_backward;
   EXPECT(refused(g, GemmCore::mma));
+  g.aux = some.data(), g.residual = some.data();
+  EXPECT(refused(g, GemmCore::mma));
+  g.epilogue = Epilogue::silu;
+  EXPECT(refused(g, GemmCore::mma));
+  g.residual = nullptr;
   g.epilogue = Epilogue::step_linf;
   EXPECT(refused(g, GemmCore::mma));
 }
