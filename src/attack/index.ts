@@ -7,6 +7,7 @@ import { rsFgsmDefinition } from './rs-fgsm.js'
 
 export { parseMagnitude, parseRadius } from './magnitude.js'
 export { type AttackSpec, type AttackSpecOptions, attackNames, parseAttack } from './registry.js'
+export type { PreparedAttack } from './run-attack.js'
 export type * from './types.js'
 
 /** FGSM on images [n,C,H,W] float32 in [0,1] and labels [n] (Goodfellow et al. 2015). */

@@ -9,7 +9,7 @@ import { miFgsmDefinition } from './mi-fgsm.js'
 import { nFgsmDefinition } from './n-fgsm.js'
 import { pgdDefinition, pgdL2Definition } from './pgd.js'
 import { rsFgsmDefinition } from './rs-fgsm.js'
-import { runAttack } from './run-attack.js'
+import { type PreparedAttack, prepareAttack, runAttack } from './run-attack.js'
 import type { AttackOptions, AttackResult, Norm } from './types.js'
 
 const definitions: readonly AttackDefinition[] = [
@@ -38,13 +38,12 @@ export interface AttackSpec {
   readonly steps: number
   readonly restarts: number
   readonly loss: LossName
-  run(
-    model: Model,
-    images: Float32Array,
-    labels: Int32Array,
-    options?: Pick<AttackOptions, 'seed' | 'sampleIndices' | 'signal' | 'onProgress'>,
-  ): Promise<AttackResult>
+  run(model: Model, images: Float32Array, labels: Int32Array, options?: RunOptions): Promise<AttackResult>
+  /** The same in two parts: what comes first, with the upload of the first batch, may be done while another attack runs. */
+  prepare(model: Model, images: Float32Array, labels: Int32Array, options?: RunOptions): Promise<PreparedAttack>
 }
+
+type RunOptions = Pick<AttackOptions, 'seed' | 'sampleIndices' | 'signal' | 'onProgress'>
 
 /**
  * An attack by its name: `fgsm`, `rs-fgsm`, `n-fgsm`, `pgd-20` (steps), `pgd-50-10` (restarts too; α = 2/255 unless given), `pgd-l2-20`,
@@ -88,6 +87,7 @@ export function parseAttack(name: string, options: AttackSpecOptions): AttackSpe
     restarts: definition.random(whole) ? (whole.restarts ?? 1) : 1,
     loss: whole.loss ?? 'cross-entropy',
     run: (model, images, labels, rest = {}) => runAttack(chosen, model, images, labels, { ...whole, ...rest }),
+    prepare: (model, images, labels, rest = {}) => prepareAttack(chosen, model, images, labels, { ...whole, ...rest }),
   }
 }
 

@@ -47,7 +47,10 @@ export interface Program {
   readonly wholeAttacks: boolean
   /** Logits [n, classes] of images in [0,1]. */
   forward(images: Float32Array, count: number, signal?: AbortSignal): Promise<Float32Array>
-  /** Copies a batch onto the device. `sampleIndices` key the random numbers, so that results do not depend on the batch split. */
+  /**
+   * Copies a batch onto the device, beside what the program is doing: the next batch may be begun while an attack runs. `sampleIndices` key
+   * the random numbers, so that results do not depend on the batch split.
+   */
   begin(batch: AttackBatch): Promise<AttackState>
   dispose(): Promise<void>
 }
@@ -88,7 +91,7 @@ export type StepRule =
       readonly direction: 1 | -1
     }
 
-/** About the iterate at which the gradient was taken, that is before the rule moved it. All [n]. */
+/** About the iterate at which the gradient was taken, that is before the rule moved it. All [n], n samples under attack at that step. */
 export interface StepResult {
   readonly loss: Float32Array
   readonly predictions: Int32Array
@@ -101,8 +104,12 @@ export interface StepResult {
 export interface StepOptions {
   /** Rejects with AbortedError before work starts if it is aborted, and at once when it is aborted while the step runs. */
   readonly signal?: AbortSignal
-  /** Leaves alone the samples that are fooled at the current iterate (targeted: that are taken for the target). */
-  readonly hold?: boolean
+  /**
+   * Samples that are fooled at an iterate (targeted: that are taken for the target) stay there and are finished: no later step sees them,
+   * `count` falls to those left, which keep their order, and `finished` tells where they are. No other call may be made before such a step
+   * is over; one that was aborted ends the attack.
+   */
+  readonly retire?: boolean
   /** Remembers, per sample, the iterate of the best loss since `start` (highest; lowest where the rule descends): see `best`. */
   readonly remember?: boolean
 }
@@ -136,7 +143,7 @@ export interface AttackState {
   best(): Promise<BestIterates>
   /** The gradient at the current iterate [n,C,H,W], without moving it. */
   gradient(signal?: AbortSignal): Promise<Float32Array>
-  /** Keeps only these rows (ascending positions in the batch), for samples that are finished. */
-  keep(rows: Int32Array): Promise<void>
+  /** The iterates [n,C,H,W] at which samples were finished, by their positions in the batch as it was begun. */
+  finished(positions: Int32Array): Promise<Float32Array>
   dispose(): Promise<void>
 }

@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'OPTION_INVALID'
   | 'RUNTIME_MISSING' // onnxruntime-node or the addon cannot be loaded
   | 'RUNTIME_FAILED'
+  | 'OUT_OF_MEMORY' // of the device, for a batch of one too
   | 'DEVICE_UNAVAILABLE'
   | 'NUMERIC' // NaN or infinite logits, weights or losses
   | 'OUTPUT_FAILED' // a result cannot be written

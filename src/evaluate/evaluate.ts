@@ -1,7 +1,9 @@
-import type { AttackProgress, AttackResult, AttackSpec } from '../attack/index.js'
-import { batches, checkLabels, type Dataset } from '../data/index.js'
-import { OptionError, refuseUnknownOptions, throwIfAborted } from '../errors/index.js'
+import type { AttackProgress, AttackResult, AttackSpec, PreparedAttack } from '../attack/index.js'
+import { checkLabels, type Dataset } from '../data/index.js'
+import { OptionError, refuseUnknownOptions } from '../errors/index.js'
 import type { Model } from '../model/index.js'
+import { takeRows } from '../tensor/index.js'
+import { type CleanBatch, CleanBatches } from './clean-batches.js'
 import { describeEnvironment } from './environment.js'
 import { type AttackOutcome, type EvaluationResult, type Example, proportion } from './result.js'
 import { warnings } from './warnings.js'
@@ -61,7 +63,7 @@ export interface Evaluation {
 /**
  * Clean and robust accuracy of a model over a data set. Robust accuracy is the share of all samples that are classified right
  * before and after the attack (RobustBench's convention: clean errors count as broken). The set is streamed: one batch and what is
- * decoded ahead of it are in memory.
+ * decoded ahead of it are in memory, and the next batch goes to the device while one is under attack.
  */
 export async function evaluate(model: Model, dataset: Dataset, options: EvaluateOptions): Promise<Evaluation> {
   const started = new Date()
@@ -80,61 +82,78 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
   const work = 1 + attacks.reduce((sum, spec) => sum + passes(spec), 0)
   let seen = 0
   let cleanRight = 0
-  let cleanSeconds = 0
   let workDone = 0
 
-  for await (const { indices, images, labels } of batches(dataset, { batch, signal })) {
-    throwIfAborted(signal, 'the evaluation')
-    const n = labels.length
-    const begun = performance.now()
-    const cleanPredictions = await model.predict(images, { signal })
-    cleanSeconds += (performance.now() - begun) / 1000
-    const rows = Int32Array.from(labels.keys()).filter((i) => options.attackErrors || cleanPredictions[i] === labels[i])
-    for (let i = 0; i < n; i++) if (cleanPredictions[i] === labels[i]) cleanRight++
-    const subset = { images: takeRows(images, rows, per), labels: Int32Array.from(rows, (i) => labels[i]) }
-    const outcome: BatchOutcome['attacks'][number][] = []
-    for (const [a, spec] of attacks.entries()) {
-      const tally = tallies[a]
-      const report = (step?: AttackProgress): void =>
-        options.onProgress?.({
-          samples: seen,
-          total,
-          attack: spec.name,
-          cleanAccuracy: cleanRight / (seen + n),
-          robustAccuracy: tally.seen === 0 ? undefined : tally.robust / tally.seen,
-          step,
-          fraction: Math.min(
-            1,
-            (workDone + (step === undefined ? 0 : n * passes(spec) * progressOf(step))) / (work * total),
-          ),
-        })
-      report()
-      const start = performance.now()
-      const result = await spec.run(model, subset.images, subset.labels, {
-        seed,
-        sampleIndices: Int32Array.from(rows, (i) => indices[i]),
-        signal,
-        onProgress: report,
+  const stream = new CleanBatches(model, dataset, { batch, signal })
+  /** Attack number a on a batch; its first upload runs beside what the device is doing. */
+  const prepare = ({ indices, images, labels, predictions }: CleanBatch, a: number): Prepared => {
+    const [n, spec, tally] = [labels.length, attacks[a], tallies[a]]
+    const rows = Int32Array.from(labels.keys()).filter((i) => options.attackErrors || predictions[i] === labels[i])
+    const report = (step?: AttackProgress): void =>
+      options.onProgress?.({
+        samples: seen,
+        total,
+        attack: spec.name,
+        cleanAccuracy: cleanRight / (seen + n),
+        robustAccuracy: tally.seen === 0 ? undefined : tally.robust / tally.seen,
+        step,
+        fraction: Math.min(
+          1,
+          (workDone + (step === undefined ? 0 : n * passes(spec) * progressOf(step))) / (work * total),
+        ),
       })
-      const robust = new Uint8Array(n)
-      for (const [k, i] of rows.entries())
-        robust[i] = cleanPredictions[i] === labels[i] && result.success[k] === 0 ? 1 : 0
-      tally.add(n, robust, result, (performance.now() - start) / 1000, cleanPredictions, labels)
-      outcome.push({ spec, robust, rows, result })
-      workDone += n * passes(spec)
-    }
-    worst.add(
-      outcome.map(({ robust }) => robust),
-      n,
+    const attack = spec.prepare(
+      model,
+      takeRows(images, rows, per),
+      Int32Array.from(rows, (i) => labels[i]),
+      { seed, sampleIndices: Int32Array.from(rows, (i) => indices[i]), signal, onProgress: report },
     )
-    chooser.offer(dataset, { indices, images, labels, cleanPredictions, attacks: outcome })
-    await options.onBatch?.({ indices, images, labels, cleanPredictions, attacks: outcome })
-    seen += n
-    workDone += n
+    attack.catch(() => {}) // told when its turn comes
+    return { rows, report, attack }
+  }
+  let upcoming: Prepared | undefined
+  try {
+    for (let current = await stream.next(); current !== undefined; current = await stream.next()) {
+      const { indices, images, labels, predictions: cleanPredictions } = current
+      const n = labels.length
+      for (let i = 0; i < n; i++) if (cleanPredictions[i] === labels[i]) cleanRight++
+      const outcome: BatchOutcome['attacks'][number][] = []
+      for (const [a, spec] of attacks.entries()) {
+        const isLast = a === attacks.length - 1
+        // The clean pass comes first, so that the upload of the next batch can run beside this one's attack.
+        const following = isLast ? await stream.peek() : current
+        const { rows, report, attack } = upcoming ?? prepare(current, a)
+        upcoming = undefined
+        report()
+        const start = performance.now()
+        const result = await (await attack).run(() => {
+          if (following !== undefined) upcoming = prepare(following, isLast ? 0 : a + 1)
+        })
+        const robust = new Uint8Array(n)
+        for (const [k, i] of rows.entries())
+          robust[i] = cleanPredictions[i] === labels[i] && result.success[k] === 0 ? 1 : 0
+        tallies[a].add(n, robust, result, (performance.now() - start) / 1000, cleanPredictions, labels)
+        outcome.push({ spec, robust, rows, result })
+        workDone += n * passes(spec)
+      }
+      worst.add(
+        outcome.map(({ robust }) => robust),
+        n,
+      )
+      chooser.offer(dataset, { indices, images, labels, cleanPredictions, attacks: outcome })
+      await options.onBatch?.({ indices, images, labels, cleanPredictions, attacks: outcome })
+      seen += n
+      workDone += n
+    }
+  } finally {
+    // What was sent ahead of a failure is let go of; that it failed too is no news.
+    const [sent] = await Promise.allSettled([upcoming?.attack])
+    if (sent.status === 'fulfilled') await sent.value?.dispose()
+    await stream.close()
   }
 
   const outcomes = tallies.map((tally) => tally.outcome())
-  const clean = { ...proportion(cleanRight, seen), seconds: cleanSeconds }
+  const clean = { ...proportion(cleanRight, seen), seconds: stream.seconds }
   const { preprocess } = model
   const result: EvaluationResult = {
     schema: 1,
@@ -154,18 +173,20 @@ export async function evaluate(model: Model, dataset: Dataset, options: Evaluate
   return { result, examples: chooser.chosen }
 }
 
+/** An attack on one batch that is ready to run, or will be. */
+interface Prepared {
+  /** Positions in the batch of what is attacked. */
+  readonly rows: Int32Array
+  readonly report: (step?: AttackProgress) => void
+  readonly attack: Promise<PreparedAttack>
+}
+
 const OPTIONS = ['attacks', 'batch', 'seed', 'attackErrors', 'examples', 'command', 'signal', 'onProgress', 'onBatch']
 
 /** Passes through the model that one sample costs: a gradient counts as three forwards. */
 const passes = ({ steps, restarts, loss }: AttackSpec): number => 1 + 3 * steps * restarts + (loss === 'kl' ? 1 : 0)
 const progressOf = (step: AttackProgress): number =>
   (step.restart * step.steps + step.step) / (step.restarts * step.steps)
-
-function takeRows(images: Float32Array, rows: Int32Array, per: number): Float32Array {
-  const out = new Float32Array(rows.length * per)
-  for (const [k, i] of rows.entries()) out.set(images.subarray(i * per, (i + 1) * per), k * per)
-  return out
-}
 
 /** Adds up one attack over the batches. */
 class Tally {

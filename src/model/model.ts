@@ -91,6 +91,8 @@ export class Model {
   readonly threads: number
   private readonly parts: Parts
   private readonly programs = new Map<string, Promise<Program>>()
+  /** What is said of programs that ran out of memory, by their loss. */
+  private readonly exhausted = new Map<string, string>()
   private images: number
   private disposed = false
 
@@ -111,7 +113,7 @@ export class Model {
 
   /** What a reader of results should know: a batch that was made free, a softmax at the end, a batch that had to be halved. */
   get notes(): readonly string[] {
-    return [...this.parts.notes, ...this.backend.notes]
+    return [...this.parts.notes, ...this.backend.notes, ...this.exhausted.values()]
   }
 
   /** Images a pass. */
@@ -174,22 +176,46 @@ export class Model {
       return Promise.reject(
         new RuntimeError('RUNTIME_FAILED', 'the model has been disposed of', { subject: this.file }),
       )
-    const key = `${loss} ${targeted}`
+    const key = keyOf({ loss, targeted })
     let program = this.programs.get(key)
     if (program === undefined) {
-      program = this.compile(loss, targeted)
-      this.programs.set(key, program)
-      // Memory that another program took may be free the next time.
-      program.catch(() => this.programs.delete(key))
+      program = this.compile(loss, targeted, this.batch)
+      this.keep(key, program)
     }
     return program
   }
 
-  private async compile(loss: LossName, targeted: boolean): Promise<Program> {
+  /**
+   * Puts one for half the batch in the place of a program that ran out of memory in the midst of its work; its attacks are gone. Nothing
+   * where the batch cannot be halved, or where that has been done.
+   *
+   * @throws RuntimeError OUT_OF_MEMORY where not even a batch of one has room
+   */
+  async shrink(failed: Program): Promise<void> {
+    const { loss, targeted, batch } = failed
+    const key = keyOf(failed)
+    const current = await this.programs.get(key)
+    if (current !== failed || batch < 2) return
+    const smaller = failed.dispose().then(() => this.compile(loss, targeted, Math.floor(batch / 2)))
+    this.keep(key, smaller)
+    const { batch: left } = await smaller
+    this.exhausted.set(
+      key,
+      `${this.backend.name}: out of memory in an attack on ${loss} at a batch of ${this.images}, so it runs with ${left}`,
+    )
+  }
+
+  private keep(key: string, program: Promise<Program>): void {
+    this.programs.set(key, program)
+    // Memory that another program took may be free the next time.
+    program.catch(() => this.programs.delete(key))
+  }
+
+  private async compile(loss: LossName, targeted: boolean, batch: number): Promise<Program> {
     const { graph, preprocess, backend } = this.parts
     const forward = forwardGraph(graph, preprocess)
     const gradient = jointGraph(graph, { preprocess, loss, targeted })
-    return backend.compile({ forward, gradient }, { batch: this.batch, loss, targeted })
+    return backend.compile({ forward, gradient }, { batch, loss, targeted })
   }
 
   /** What the model is made of: blocks, FLOPs, parameters, memory. */
@@ -208,6 +234,8 @@ export class Model {
     return this.dispose()
   }
 }
+
+const keyOf = ({ loss, targeted }: { loss: LossName; targeted: boolean }): string => `${loss} ${targeted}`
 
 function automaticBatch(graph: Graph): number {
   const kept = Math.max(1, cost(graph).keptBytes)

@@ -1,6 +1,7 @@
 /**
  * The addon's engines: whole kernel programs on a device, through native/include/signstep/engine.h. The work runs on a thread of its own a
- * program, in the order of the calls, and never blocks the event loop. Arrays handed in must not be changed until the promise is settled.
+ * program, in the order of the calls, and never blocks the event loop; beginAttack does not wait in that line but sends its batch meanwhile.
+ * Arrays handed in must not be changed until the promise is settled.
  *
  * Arguments of a wrong type or length throw a TypeError at once. Promises are rejected with a `code`: 'ABORTED', 'INVALID' (an argument, a
  * plan), 'UNSUPPORTED' (plugin, device) or 'RUNTIME_FAILED'. What is forgotten is freed with the garbage, and at the end of the
@@ -76,7 +77,11 @@ export interface NativeProgram {
 /** n: the images still under attack. Per-image arrays have that length. */
 export interface NativeAttack {
   start(kind: number, eps: Float32Array, scale: number, restart: number): Promise<void>
-  /** `steps` gradients and moves in one launch; results are [steps, n]. Without eps nothing is projected. */
+  /**
+   * `steps` gradients and moves in one launch; results are [steps, n]. Without eps nothing is projected. With `retire` samples leave when
+   * they are fooled: step i then tells of left[i − 1] samples at the beginning of its row, and no other call may be made before the promise is
+   * settled. If it fails or is cancelled, such an attack has ended.
+   */
   steps(
     rule: number,
     alpha: Float32Array,
@@ -84,20 +89,22 @@ export interface NativeAttack {
     decay: number,
     direction: number,
     steps: number,
-    hold: boolean,
+    retire: boolean,
     remember: boolean,
   ): NativeJob<{
     readonly loss: Float32Array
     readonly predictions: Int32Array
     readonly nanGradients: Int32Array
     readonly zeroGradients: Uint8Array
+    /** [steps]: samples under attack after each. */
+    readonly left: Int32Array
   }>
   /** Of the current iterate, float32 accuracy. */
   score(): NativeJob<{ readonly loss: Float32Array; readonly predictions: Int32Array; readonly logits: Float32Array }>
   images(rows?: Int32Array): Promise<Float32Array>
   best(): Promise<{ readonly images: Float32Array; readonly loss: Float32Array }>
   gradient(): NativeJob<Float32Array>
-  /** Keeps only these rows, ascending; if it fails the attack has ended. */
-  keep(rows: Int32Array): Promise<void>
+  /** Where samples were finished, by their positions in the batch as it was begun. */
+  finished(positions: Int32Array): Promise<Float32Array>
   dispose(): Promise<void>
 }

@@ -153,10 +153,11 @@ describe('an attack', () => {
     await attack.start(1, Float32Array.of(0.5, 1), 2, 0)
     expect([...(await attack.images())]).toEqual([...ramp(2)].map((v, i) => v + (i < 4 ? 1 : 2)))
     await attack.start(0, filled(2, 0), 1, 0)
-    const found = await attack.steps(0, filled(2, 0.25), Float32Array.of(0.5, 9), 1, 1, 3, true, false).promise
+    const found = await attack.steps(0, filled(2, 0.25), Float32Array.of(0.5, 9), 1, 1, 3, false, false).promise
     expect([...found.loss]).toEqual([0, 0, 1, 1, 2, 2])
     expect([...found.predictions]).toEqual([0, 1, 0, 1, 0, 1])
-    expect([...found.nanGradients]).toEqual([1, 1, 1, 1, 1, 1])
+    expect([...found.nanGradients]).toEqual([0, 0, 0, 0, 0, 0])
+    expect([...found.left]).toEqual([2, 2, 2])
     expect([...found.zeroGradients]).toEqual([0, 0, 0, 0, 0, 0])
     expect([...(await attack.gradient().promise)].map((v) => Math.round(v * 100))).toEqual([
       50, 50, 50, 50, 75, 75, 75, 75,
@@ -171,33 +172,78 @@ describe('an attack', () => {
     await program.dispose()
   })
 
-  test('counts on the rows that are kept from the call on', async () => {
+  // Of the fake engine's samples those retire whose label is the number of steps made before: here the first and the last two, one by one.
+  const retiring = (attack: NativeAttack, count: number, steps = 3) =>
+    attack.steps(0, filled(count, 1), undefined, 1, 1, steps, true, false)
+
+  test('counts on the samples that have not retired, and keeps those that have', async () => {
     const program = await load()
     const attack = await begin(program, 4)
-    const kept = attack.keep(Int32Array.of(1, 3))
-    const images = attack.images()
-    expect(() => attack.steps(0, filled(4, 1), undefined, 1, 1, 1, false, false)).toThrow(/alpha: expected 2 elements/)
-    await kept
-    expect([...(await images)]).toEqual([...ramp(4).slice(4, 8), ...ramp(4).slice(12, 16)])
+    const { left, predictions } = await retiring(attack, 4, 2).promise
+    expect([...left]).toEqual([2, 1])
+    expect([...predictions]).toEqual([0, 1, 2, 3, 1, 2, 0, 0])
+    expect([...(await attack.images())]).toEqual([...ramp(4).slice(8, 12)].map((v) => v + 2))
+    expect([...(await attack.finished(Int32Array.of(1, 3)))]).toEqual([
+      ...[...ramp(4).slice(4, 8)].map((v) => v + 1),
+      ...ramp(4).slice(12, 16),
+    ])
+    expect(() => retiring(attack, 4)).toThrow(/alpha: expected 1 elements/)
+    await expect(attack.finished(Int32Array.of(2))).rejects.toMatchObject({ code: 'INVALID' })
+    expect([...(await retiring(attack, 1, 2).promise).left]).toEqual([0, 0])
     await program.dispose()
   })
 
-  test.each([[[]], [[2, 1]], [[1, 1]], [[4]], [[-1]]])('refuses to keep the rows %j', async (rows) => {
-    const program = await load()
+  test('takes no other call before it is known who has retired', async () => {
+    const program = await load('classes 3 image 1 2 2 batch 8 milliseconds 100')
     const attack = await begin(program, 4)
-    expect(() => attack.keep(Int32Array.from(rows))).toThrow(/rows: expected/)
-    expect((await attack.images()).length).toBe(16)
+    const steps = retiring(attack, 4)
+    expect(() => attack.images()).toThrow(/samples are retiring/)
+    await steps.promise
+    expect((await attack.images()).length).toBe(0)
     await program.dispose()
   })
 
-  test('has ended if keeping rows fails', async () => {
-    const program = await load()
-    const attack = await program.beginAttack(ramp(2), Int32Array.of(13, 1), undefined, Int32Array.of(0, 1), 0n)
-    await expect(attack.keep(Int32Array.of(0))).rejects.toMatchObject({
-      code: 'RUNTIME_FAILED',
-      message: 'out of luck',
-    })
+  test('has ended if it is called back while samples retire', async () => {
+    const program = await load('classes 3 image 1 2 2 batch 8 milliseconds 20')
+    const attack = await begin(program, 4)
+    const steps = retiring(attack, 4, 1000)
+    await sleep(50)
+    steps.cancel()
+    await expect(steps.promise).rejects.toMatchObject({ code: 'ABORTED' })
     await expect(attack.images()).rejects.toMatchObject({ message: 'the attack has ended' })
+    await program.dispose()
+  })
+
+  test('is begun while another one steps', async () => {
+    const program = await load('classes 3 image 1 2 2 batch 8 milliseconds 300')
+    const first = await begin(program, 1)
+    const order: string[] = []
+    const steps = first.steps(0, filled(1, 1), undefined, 1, 1, 1, false, false).promise.then(() => order.push('steps'))
+    const second = await begin(program, 2)
+    order.push('begun')
+    await steps
+    expect(order).toEqual(['begun', 'steps'])
+    expect((await second.images()).length).toBe(8)
+    await program.dispose()
+  })
+
+  test('that is being begun when its program is disposed of leaves nothing behind', async () => {
+    const program = await load('classes 3 image 1 2 2 batch 8 milliseconds 100')
+    const first = await begin(program, 1)
+    const steps = first.steps(0, filled(1, 1), undefined, 1, 1, 1, false, false).promise
+    const second = begin(program, 2)
+    await program.dispose()
+    await steps
+    const attack = await second
+    expect(() => attack.images()).toThrow(/disposed/)
+  })
+
+  test.each([[[4]], [[-1]], [[0, 1, 2, 3, 0]]])('has no rows %j', async (rows) => {
+    const program = await load()
+    const attack = await begin(program, 4)
+    expect(() => attack.images(Int32Array.from(rows))).toThrow(/rows: expected/)
+    expect(() => attack.finished(Int32Array.from(rows))).toThrow(/positions: expected/)
+    expect((await attack.images()).length).toBe(16)
     await program.dispose()
   })
 

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <numeric>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -28,14 +29,15 @@ signstep_status fail(signstep_status status, const std::string& text) {
 struct signstep_program {
   signstep_program_info info{};
   int milliseconds = 0;  // of a step and of a forward pass
-  int attacks = 0;
+  std::atomic<int> attacks = 0;
   std::size_t pixels() const { return std::size_t{info.channels} * info.height * info.width; }
 };
 
 struct signstep_attack {
   signstep_program* program;
-  std::vector<float> x0, x;
-  std::vector<std::int32_t> labels;
+  std::vector<float> x0, x, finished;
+  std::vector<std::int32_t> labels, order;
+  std::int32_t made = 0;  // steps
   std::size_t count() const { return labels.size(); }
 };
 
@@ -116,6 +118,9 @@ signstep_status attack_begin(signstep_program* program, const signstep_images* i
   made->labels.assign(images->labels, images->labels + images->count);
   // Told back as the start: what the device was given.
   if (images->reference_logits != nullptr) std::copy_n(images->reference_logits, std::min(all, images->count * std::size_t{program->info.classes}), made->x.begin());
+  made->order.resize(images->count);
+  std::iota(made->order.begin(), made->order.end(), 0);
+  made->finished.resize(all, -1);
   ++program->attacks;
   allocated += 10;
   *attack = made.release();
@@ -130,22 +135,46 @@ signstep_status attack_start(signstep_attack* attack, const signstep_start_rule*
   return SIGNSTEP_OK;
 }
 
-// x += direction * alpha, up to eps (or not); the loss is the step's number, the prediction the image's
+// Those whose label is the number of steps that were made before have been fooled, if samples retire.
+void retire(signstep_attack* attack) {
+  const std::size_t pixels = attack->program->pixels();
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < attack->count(); ++i) {
+    const float* const x = attack->x.data() + i * pixels;
+    if (attack->labels[i] == attack->made) {
+      std::copy(x, x + pixels, attack->finished.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(attack->order[i]) * pixels));
+      continue;
+    }
+    std::copy(x, x + pixels, attack->x.data() + kept * pixels);
+    std::copy(attack->x0.data() + i * pixels, attack->x0.data() + (i + 1) * pixels, attack->x0.data() + kept * pixels);
+    attack->labels[kept] = attack->labels[i];
+    attack->order[kept++] = attack->order[i];
+  }
+  attack->labels.resize(kept);
+  attack->x.resize(kept * pixels);
+  attack->x0.resize(kept * pixels);
+}
+
+// x += direction * alpha, up to eps (or not); the loss is the step's number, the prediction the image's place in the batch
 signstep_status attack_steps(signstep_attack* attack, const signstep_step_rule* rule, std::uint32_t steps, signstep_step_results* results,
                              const volatile std::int32_t* cancel) {
-  const std::size_t n = attack->count(), pixels = attack->program->pixels();
+  const std::size_t width = attack->count(), pixels = attack->program->pixels();
   for (std::uint32_t step = 0; step < steps; ++step) {
     if (!wait(attack->program->milliseconds, cancel)) return fail(SIGNSTEP_CANCELLED, "cancelled");
-    for (std::size_t i = 0; i < n; ++i) {
-      results->loss[step * n + i] = static_cast<float>(step);
-      results->predictions[step * n + i] = static_cast<std::int32_t>(i);
-      results->nan_gradients[step * n + i] = rule->hold != 0 ? 1 : 0;
-      results->zero_gradients[step * n + i] = rule->remember != 0 ? 1 : 0;
+    for (std::size_t i = 0; i < attack->count(); ++i) {
+      results->loss[step * width + i] = static_cast<float>(step);
+      results->predictions[step * width + i] = attack->order[i];
+      results->nan_gradients[step * width + i] = 0;
+      results->zero_gradients[step * width + i] = rule->remember != 0 ? 1 : 0;
+      if (rule->retire != 0 && attack->labels[i] == attack->made) continue;
       for (std::size_t p = i * pixels; p < (i + 1) * pixels; ++p) {
         attack->x[p] += static_cast<float>(rule->direction) * rule->alpha[i];
         if (rule->eps != nullptr) attack->x[p] = std::min(attack->x[p], attack->x0[p] + rule->eps[i]);
       }
     }
+    if (rule->retire != 0) retire(attack);
+    ++attack->made;
+    results->left[step] = static_cast<std::uint32_t>(attack->count());
   }
   return SIGNSTEP_OK;
 }
@@ -177,20 +206,13 @@ signstep_status attack_gradient(signstep_attack* attack, float* gradient) {
   return SIGNSTEP_OK;
 }
 
-signstep_status attack_keep(signstep_attack* attack, const std::int32_t* rows, std::uint32_t count) {
-  if (attack->labels[static_cast<std::size_t>(rows[0])] == 13) return fail(SIGNSTEP_INTERNAL, "out of luck");
+signstep_status attack_finished(signstep_attack* attack, const std::int32_t* positions, std::uint32_t count, float* images) {
   const std::size_t pixels = attack->program->pixels();
   for (std::size_t i = 0; i < count; ++i) {
-    const auto row = static_cast<std::size_t>(rows[i]);
-    attack->labels[i] = attack->labels[row];
-    for (std::size_t p = 0; p < pixels; ++p) {
-      attack->x[i * pixels + p] = attack->x[row * pixels + p];
-      attack->x0[i * pixels + p] = attack->x0[row * pixels + p];
-    }
+    const float* const from = attack->finished.data() + static_cast<std::size_t>(positions[i]) * pixels;
+    if (*from == -1) return fail(SIGNSTEP_INVALID, "positions: not finished");
+    std::copy(from, from + pixels, images + i * pixels);
   }
-  attack->labels.resize(count);
-  attack->x.resize(count * pixels);
-  attack->x0.resize(count * pixels);
   return SIGNSTEP_OK;
 }
 
@@ -222,7 +244,7 @@ extern "C" SIGNSTEP_EXPORT const signstep_engine* signstep_plugin_engine(std::ui
       .attack_images = attack_images,
       .attack_best = attack_best,
       .attack_gradient = attack_gradient,
-      .attack_keep = attack_keep,
+      .attack_finished = attack_finished,
       .attack_free = attack_free,
       .allocated_bytes = allocated_bytes,
   };

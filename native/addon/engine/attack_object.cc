@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,7 +31,7 @@ Napi::FunctionReference AttackObject::Define(Napi::Env env) {
                                           InstanceMethod("images", &AttackObject::Images),
                                           InstanceMethod("best", &AttackObject::Best),
                                           InstanceMethod("gradient", &AttackObject::Gradient),
-                                          InstanceMethod("keep", &AttackObject::Keep),
+                                          InstanceMethod("finished", &AttackObject::Finished),
                                           InstanceMethod("dispose", &AttackObject::Dispose),
                                       }));
 }
@@ -45,6 +46,7 @@ Napi::Object AttackObject::Submit(Napi::Env env, std::function<Outcome(signstep_
                                   std::function<void()> give, const std::vector<Napi::Value>& arrays,
                                   std::function<Napi::Value(Napi::Env)> result) {
   if (state_->disposed) throw Napi::Error::New(env, "the attack has been disposed of");
+  if (!state_->retiring.expired()) throw Napi::Error::New(env, "samples are retiring: wait for the steps under way");
   EngineWork whole{.work = [state = state_, run = std::move(work)](const std::int32_t* cancel) -> Outcome {
                      if (state->attack == nullptr) return {SIGNSTEP_INVALID, "the attack has ended"};
                      return run(state->attack, cancel);
@@ -65,8 +67,8 @@ Napi::Value AttackObject::Start(const Napi::CallbackInfo& info) {
   }).Get("promise");
 }
 
-// steps(rule, alpha, eps | undefined, decay, direction, steps, hold, remember) → { promise, cancel() }
-// of { loss, predictions, nanGradients, zeroGradients }, each [steps, count]
+// steps(rule, alpha, eps | undefined, decay, direction, steps, retire, remember) → { promise, cancel() }
+// of { loss, predictions, nanGradients, zeroGradients }, each [steps, count], and left [steps]
 Napi::Value AttackObject::Steps(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const std::uint32_t count = state_->count;
@@ -77,41 +79,59 @@ Napi::Value AttackObject::Steps(const Napi::CallbackInfo& info) {
   rule.decay = static_cast<float>(Number(info[3], "decay"));
   rule.direction = Direction(info[4], "direction");
   const std::uint32_t steps = Unsigned(info[5], "steps");
-  rule.hold = Boolean(info[6], "hold") ? 1 : 0;
+  rule.retire = Boolean(info[6], "retire") ? 1 : 0;
   rule.remember = Boolean(info[7], "remember") ? 1 : 0;
   constexpr std::uint32_t kMostSteps = 1u << 20;  // of one call: what it tells takes 13 bytes an image and step
   if (steps < 1 || steps > kMostSteps) throw Napi::TypeError::New(env, "steps: expected 1 to 2^20, found " + std::to_string(steps));
   const std::size_t length = std::size_t{steps} * count;
   const FloatOutput loss(env, length);
-  const IntOutput predictions(env, length), nan(env, length);
+  const IntOutput predictions(env, length), nan(env, length), left(env, steps);
   const ByteOutput zero(env, length);
-  const signstep_engine& engine = state_->program->engine;
-  return Submit(
+  const auto token = std::make_shared<char>();  // let go of with the work, however it ends
+  const Napi::Object handle = Submit(
       env,
-      [&engine, rule, steps, alpha = std::move(alpha), eps = std::move(eps), loss = loss.copy(), predictions = predictions.copy(),
-       nan = nan.copy(), zero = zero.copy()](signstep_attack* attack, const std::int32_t* cancel) {
+      [state = state_, rule, steps, token, alpha = std::move(alpha), eps = std::move(eps), loss = loss.copy(),
+       predictions = predictions.copy(), nan = nan.copy(), zero = zero.copy(),
+       left = left.copy()](signstep_attack* attack, const std::int32_t* cancel) {
         signstep_step_rule whole = rule;
         whole.alpha = alpha.data();
         whole.eps = eps.empty() ? nullptr : eps.data();
-        signstep_step_results results = {
-            .loss = loss->data(), .predictions = predictions->data(), .nan_gradients = nan->data(), .zero_gradients = zero->data()};
-        return Outcome::Of(engine, engine.attack_steps(attack, &whole, steps, &results, cancel));
+        std::vector<std::uint32_t> counts(steps);
+        signstep_step_results results = {.loss = loss->data(),
+                                         .predictions = predictions->data(),
+                                         .nan_gradients = nan->data(),
+                                         .zero_gradients = zero->data(),
+                                         .left = counts.data()};
+        const signstep_engine& engine = state->program->engine;
+        const Outcome outcome = Outcome::Of(engine, engine.attack_steps(attack, &whole, steps, &results, cancel));
+        std::copy(counts.begin(), counts.end(), left->data());
+        if (rule.retire == 0) return outcome;
+        // Who is left after half the steps nobody was told.
+        if (outcome.status == SIGNSTEP_OK)
+          state->count = counts.back();
+        else
+          state->Free();
+        return outcome;
       },
-      [loss = loss.copy(), predictions = predictions.copy(), nan = nan.copy(), zero = zero.copy()] {
+      [loss = loss.copy(), predictions = predictions.copy(), nan = nan.copy(), zero = zero.copy(), left = left.copy()] {
         loss->give();
         predictions->give();
         nan->give();
         zero->give();
+        left->give();
       },
       {},
-      [loss, predictions, nan, zero](Napi::Env home) -> Napi::Value {
+      [loss, predictions, nan, zero, left](Napi::Env home) -> Napi::Value {
         Napi::Object found = Napi::Object::New(home);
         found.Set("loss", loss.Value());
         found.Set("predictions", predictions.Value());
         found.Set("nanGradients", nan.Value());
         found.Set("zeroGradients", zero.Value());
+        found.Set("left", left.Value());
         return found;
       });
+  if (rule.retire != 0) state_->retiring = token;
+  return handle;
 }
 
 // score() → { promise, cancel() } of { loss, predictions, logits }
@@ -140,23 +160,21 @@ Napi::Value AttackObject::Score(const Napi::CallbackInfo& info) {
       });
 }
 
-// The rows that an argument names, in range; ascending where wanted.
-static std::vector<std::int32_t> Rows(const Napi::CallbackInfo& info, std::size_t at, std::uint32_t count, bool ascending) {
-  const auto rows = Ints(info[at], "rows");
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const bool in_range = rows[i] >= 0 && static_cast<std::uint32_t>(rows[i]) < count;
-    if (in_range && (!ascending || i == 0 || rows[i] > rows[i - 1])) continue;
-    throw Napi::TypeError::New(info.Env(), std::string("rows: expected ") + (ascending ? "ascending " : "") + "positions below " +
-                                               std::to_string(count) + ", found " + std::to_string(rows[i]) + " at " + std::to_string(i));
-  }
-  return {rows.begin(), rows.end()};
+// The positions that an argument names, each below `count`.
+static std::vector<std::int32_t> Positions(const Napi::Value& value, const char* name, std::uint32_t count) {
+  const auto found = Ints(value, name);
+  for (std::size_t i = 0; i < found.size(); ++i)
+    if (found[i] < 0 || static_cast<std::uint32_t>(found[i]) >= count || found.size() > count)
+      throw Napi::TypeError::New(value.Env(), std::string(name) + ": expected positions below " + std::to_string(count) + ", found " +
+                                                  std::to_string(found[i]) + " at " + std::to_string(i));
+  return {found.begin(), found.end()};
 }
 
 // images(rows | undefined)
 Napi::Value AttackObject::Images(const Napi::CallbackInfo& info) {
   const bool all = info[0].IsUndefined();
-  auto rows = all ? std::vector<std::int32_t>() : Rows(info, 0, state_->count, false);
-  const std::size_t count = all ? state_->count : rows.size();
+  auto rows = all ? std::vector<std::int32_t>() : Positions(info[0], "rows", state_->count);
+  const std::size_t count = all ? state_->count.load() : rows.size();
   const FloatOutput images(info.Env(), count * state_->program->pixels());
   const signstep_engine& engine = state_->program->engine;
   return Submit(
@@ -203,21 +221,19 @@ Napi::Value AttackObject::Gradient(const Napi::CallbackInfo& info) {
       [gradient = gradient.copy()] { gradient->give(); }, {}, [gradient](Napi::Env) { return gradient.Value(); });
 }
 
-// keep(rows)
-Napi::Value AttackObject::Keep(const Napi::CallbackInfo& info) {
-  auto rows = Rows(info, 0, state_->count, true);
-  if (rows.empty()) throw Napi::TypeError::New(info.Env(), "rows: expected at least one, found none: dispose of the attack instead");
-  const auto count = static_cast<std::uint32_t>(rows.size());
-  const Napi::Object handle =
-      Submit(info.Env(), [state = state_, count, rows = std::move(rows)](signstep_attack* attack, const std::int32_t*) {
-        const signstep_engine& engine = state->program->engine;
-        const Outcome outcome = Outcome::Of(engine, engine.attack_keep(attack, rows.data(), count));
-        // Calls that are on their way count on the new size.
-        if (outcome.status != SIGNSTEP_OK) state->Free();
-        return outcome;
-      });
-  state_->count = count;
-  return handle.Get("promise");
+// finished(positions): where these samples of the batch as it was begun were finished
+Napi::Value AttackObject::Finished(const Napi::CallbackInfo& info) {
+  auto positions = Positions(info[0], "positions", state_->begun);
+  const FloatOutput images(info.Env(), positions.size() * state_->program->pixels());
+  const signstep_engine& engine = state_->program->engine;
+  return Submit(
+      info.Env(),
+      [&engine, positions = std::move(positions), images = images.copy()](signstep_attack* attack, const std::int32_t*) {
+        float* out = images->data();
+        if (positions.empty()) return Outcome{};
+        return Outcome::Of(engine, engine.attack_finished(attack, positions.data(), static_cast<std::uint32_t>(positions.size()), out));
+      },
+      [images = images.copy()] { images->give(); }, {}, [images](Napi::Env) { return images.Value(); }).Get("promise");
 }
 
 // dispose()

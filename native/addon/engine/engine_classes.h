@@ -88,7 +88,7 @@ class AttackObject final : public Napi::ObjectWrap<AttackObject> {
   Napi::Value Images(const Napi::CallbackInfo& info);
   Napi::Value Best(const Napi::CallbackInfo& info);
   Napi::Value Gradient(const Napi::CallbackInfo& info);
-  Napi::Value Keep(const Napi::CallbackInfo& info);
+  Napi::Value Finished(const Napi::CallbackInfo& info);
   Napi::Value Dispose(const Napi::CallbackInfo& info);
 
   // Runs `work` on the attack, unless it is gone.

@@ -34,7 +34,12 @@ void EngineThread::Finish(std::function<void()> last) {
 
 void EngineThread::WaitIdle(std::chrono::milliseconds at_most) {
   std::unique_lock lock(mutex_);
-  changed_.wait_for(lock, at_most, [&] { return queue_.empty() && !busy_; });
+  changed_.wait_for(lock, at_most, [&] { return idle(); });
+}
+
+void EngineThread::WaitIdle() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return idle(); });
 }
 
 void EngineThread::Loop() {

@@ -22,12 +22,14 @@ class EngineThread : public std::enable_shared_from_this<EngineThread> {
   bool Submit(std::function<void()> work);
   // Runs `last` after all that was submitted, then the thread ends. Of several calls the first counts.
   void Finish(std::function<void()> last);
-  // Waits until nothing runs and nothing waits, or until the time is up.
+  // Waits until nothing runs and nothing waits; or until the time is up.
+  void WaitIdle();
   void WaitIdle(std::chrono::milliseconds at_most);
 
  private:
   EngineThread() = default;
   void Loop();
+  bool idle() const { return queue_.empty() && !busy_; }
 
   std::mutex mutex_;
   std::condition_variable changed_;

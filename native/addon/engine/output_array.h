@@ -22,9 +22,9 @@ class OutputArray {
 
   struct Copy {
     Copy(Element* target, std::size_t size) : to(target), length(size) {}
-    // On the job's thread: work that only waits holds no memory yet.
+    // On the job's thread: work that only waits holds no memory yet. Zeros, because not all of it need be filled.
     Element* data() {
-      elements = std::make_unique_for_overwrite<Element[]>(length);
+      elements = std::make_unique<Element[]>(length);
       return elements.get();
     }
     void give() const {

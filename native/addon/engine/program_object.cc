@@ -53,7 +53,7 @@ Napi::Value ProgramObject::Forward(const Napi::CallbackInfo& info) {
   return classes_.jobs.Submit(info.Env(), *state_->thread, std::move(work), {info[0]}, [logits](Napi::Env) { return logits.Value(); });
 }
 
-// beginAttack(images, labels, targets | undefined, sampleIndices, seed, referenceLogits | undefined)
+// beginAttack(images, labels, targets | undefined, sampleIndices, seed, referenceLogits | undefined): beside the work under way
 Napi::Value ProgramObject::BeginAttack(const Napi::CallbackInfo& info) {
   struct Batch {
     std::vector<float> images, reference;
@@ -101,13 +101,13 @@ Napi::Value ProgramObject::BeginAttack(const Napi::CallbackInfo& info) {
                                                    .seed = batch->seed,
                                                    .reference_logits = batch->reference.empty() ? nullptr : batch->reference.data()};
                     const Outcome outcome = Outcome::Of(on.engine, on.engine.attack_begin(on.program, &under, &attack->attack));
-                    if (outcome.status == SIGNSTEP_OK) on.attacks.insert(attack->attack);
+                    if (outcome.status == SIGNSTEP_OK) on.Add(attack->attack);
                     return outcome;
                   }};
   const auto make = [&classes = classes_, attack, lease = lease_](Napi::Env home) -> Napi::Value {
     return Make(home, classes.attack, classes, std::make_shared<AttackLease>(attack, lease));
   };
-  return classes_.jobs.Submit(env, *state_->thread, std::move(work), {info[0]}, make).Get("promise");
+  return classes_.jobs.Submit(env, *state_->uploads, std::move(work), {info[0]}, make).Get("promise");
 }
 
 // dispose(): after the work under way; the attacks on it end too

@@ -1,9 +1,11 @@
-// A loaded program and the attacks on it, shared by the JavaScript objects and the program's thread. The handles are touched on that
-// thread only.
+// A loaded program and the attacks on it, shared by the JavaScript objects and the program's two threads: one does its work, the other
+// sends the next batch meanwhile.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <utility>
 
@@ -12,37 +14,55 @@
 namespace signstep {
 
 struct ProgramState {
-  explicit ProgramState(const signstep_engine& of) : engine(of), thread(EngineThread::Start()) {}
+  explicit ProgramState(const signstep_engine& of) : engine(of), thread(EngineThread::Start()), uploads(EngineThread::Start()) {}
 
   const signstep_engine& engine;
-  const std::shared_ptr<EngineThread> thread;
+  const std::shared_ptr<EngineThread> thread, uploads;
   signstep_program* program = nullptr;
-  std::set<signstep_attack*> attacks;
   signstep_program_info info{};  // written before the object is handed out
 
   std::size_t pixels() const { return std::size_t{info.channels} * info.height * info.width; }
 
+  void Add(signstep_attack* attack) {
+    const std::lock_guard lock(mutex_);
+    attacks_.insert(attack);
+  }
+  // On the thread. Nothing if it has been freed.
+  void Free(signstep_attack* attack) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (attacks_.erase(attack) == 0) return;
+    }
+    engine.attack_free(attack);
+  }
   // On the thread, as the last thing it does.
   void Free() {
-    for (signstep_attack* attack : attacks) engine.attack_free(attack);
-    attacks.clear();
+    uploads->Finish([] {});
+    uploads->WaitIdle();
+    for (signstep_attack* attack : attacks_) engine.attack_free(attack);
+    attacks_.clear();
     if (program != nullptr) engine.program_free(program);
     program = nullptr;
   }
+
+ private:
+  std::mutex mutex_;
+  std::set<signstep_attack*> attacks_;
 };
 
 struct AttackState {
-  AttackState(std::shared_ptr<ProgramState> on, std::uint32_t images) : program(std::move(on)), count(images) {}
+  AttackState(std::shared_ptr<ProgramState> on, std::uint32_t images) : program(std::move(on)), begun(images), count(images) {}
 
   const std::shared_ptr<ProgramState> program;
   signstep_attack* attack = nullptr;  // null once freed
-  std::uint32_t count;                // images under attack; the environment's thread keeps it, in the order of the calls
-  bool disposed = false;              // likewise
+  const std::uint32_t begun;
+  std::atomic<std::uint32_t> count;   // images under attack
+  std::weak_ptr<void> retiring;       // held by steps that will change the count; the environment's thread looks at it
+  bool disposed = false;              // the environment's thread's
 
   // On the thread.
   void Free() {
-    if (attack == nullptr || program->attacks.erase(attack) == 0) return;
-    program->engine.attack_free(attack);
+    if (attack != nullptr) program->Free(attack);
     attack = nullptr;
   }
 };

@@ -37,22 +37,37 @@ void remember(const Images& images, const float* value, float* best_value, float
   });
 }
 
-void keep_rows(void* data, std::int64_t elements, const std::int32_t* rows, std::int32_t count, rt::Stream stream) {
-  if (elements < 0 || count < 0) refuse("keep_rows", "expected no negative number of elements or rows");
+void finish_images(const Images& images, const std::uint8_t* fooled, const std::int32_t* order, float* finished, rt::Stream stream) {
+  check_images(images, "finish_images");
   cpu::submit(stream, [=] {
-    // Rows ascend: none is overwritten before it has been moved.
-    auto* own = static_cast<std::uint32_t*>(data);
-    for (std::int32_t i = 0; i < count; ++i)
-      if (rows[i] != i) std::copy(own + rows[i] * elements, own + (rows[i] + 1) * elements, own + i * elements);
+    each_image(images, [&](std::int64_t image) {
+      if (fooled[image] == 0) return;
+      const float* const x = images.x + image * images.elements();
+      std::copy(x, x + images.elements(), finished + order[image] * images.elements());
+    });
   });
 }
 
-void surviving_rows(const std::uint8_t* fooled, std::int32_t images, std::int32_t* rows, std::int32_t* count, rt::Stream stream) {
+void surviving_rows(const std::uint8_t* fooled, std::int32_t* live, std::int32_t* rows, std::int32_t* left, rt::Stream stream) {
   cpu::submit(stream, [=] {
     std::int32_t found = 0;
-    for (std::int32_t i = 0; i < images; ++i)
+    for (std::int32_t i = 0; i < *live; ++i)
       if (fooled[i] == 0) rows[found++] = i;
-    *count = found;
+    *live = *left = found;
+  });
+}
+
+void keep_rows(const KeptRows& kept, rt::Stream stream) {
+  for (int i = 0; i < kept.size; ++i)
+    if (kept.arrays[i].bytes <= 0 || kept.arrays[i].bytes % 2 != 0) refuse("keep_rows", "expected rows of an even number of bytes");
+  cpu::submit(stream, [=] {
+    for (int i = 0; i < kept.size; ++i) {
+      const KeptRows::Array& array = kept.arrays[i];
+      auto* const own = static_cast<std::byte*>(array.data);
+      // Rows ascend: none is overwritten before it has been moved.
+      for (std::int32_t row = 0; row < *kept.count; ++row)
+        if (kept.rows[row] != row) std::copy_n(own + kept.rows[row] * array.bytes, array.bytes, own + row * array.bytes);
+    }
   });
 }
 

@@ -2,16 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
+#include <numeric>
 #include <string>
+
+#include "images.h"
 
 namespace signstep::engine {
 namespace {
 
 using kernels::Images;
-
-[[noreturn]] void refuse(const std::string& message) { throw rt::Failure{rt::Failure::Kind::invalid, message}; }
 
 bool asked(const volatile std::int32_t* cancel) { return cancel != nullptr && *cancel != 0; }
 
@@ -44,66 +44,52 @@ void check_batch(const LoadedProgram& program, const signstep_images& batch) {
   }
 }
 
-void check_finite(const float* images, std::int64_t count, std::int64_t elements) {
-  for (std::int64_t i = 0; i < count * elements; ++i)
-    if (!std::isfinite(images[i])) refuse("images: expected finite pixels, found a NaN or infinity in image " + std::to_string(i / elements));
-}
-
 void check_radii(const char* what, const float* values, std::int64_t count) {
   for (std::int64_t i = 0; i < count; ++i)
     if (!(values[i] >= 0) || std::isinf(values[i]))
       refuse(std::string(what) + ": expected finite numbers >= 0, found " + std::to_string(values[i]) + " for image " + std::to_string(i));
 }
 
-Images images_of(LoadedProgram& program, AttackBuffers& buffers, void* operand, kernels::Precision precision) {
-  const program::Header& header = program.header();
-  Images images;
-  images.precision = precision;
-  images.x = buffers.x.data();
-  images.x0 = buffers.x0.data();
-  images.operand = operand;
-  images.images = static_cast<std::int32_t>(program.batch());
-  images.channels = static_cast<std::int32_t>(header.channels);
-  images.height = static_cast<std::int32_t>(header.height);
-  images.width = static_cast<std::int32_t>(header.width);
-  images.patch = static_cast<std::int32_t>(header.patch);
-  images.live = buffers.live.data();
-  return images;
-}
-
 std::size_t floats(std::int64_t count) { return static_cast<std::size_t>(count) * sizeof(float); }
+
+template <class T>
+void send(Mirrored<T>& to, const T* values, std::int64_t count, rt::Stream stream) {
+  std::copy(values, values + count, to.host());
+  to.upload(static_cast<std::size_t>(count), stream);
+}
 
 }  // namespace
 
-Attack::Attack(LoadedProgram& program, const signstep_images& batch) : program_(program), count_(batch.count), targeted_(batch.targets != nullptr) {
+Attack::Attack(LoadedProgram& program, const signstep_images& batch)
+    : program_(program), count_(batch.count), targeted_(batch.targets != nullptr), finished_(batch.count, false) {
   rt::use_device(program.device());
   check_batch(program, batch);
   const std::int64_t elements = program.elements();
   check_finite(batch.images, count_, elements);
   buffers_ = program.take_buffers();
   AttackBuffers& own = *buffers_;
+  const rt::Stream stream = program.copies();
   try {
-    const rt::Stream stream = program.copies();
-    std::byte* at = own.staging.data();
-    const auto send = [&](void* to, const void* from, std::size_t bytes) {
-      std::memcpy(at, from, bytes);
-      rt::upload(to, at, bytes, stream);
-      at += bytes;
-    };
-    send(own.planes.data(), batch.images, floats(count_ * elements));
-    send(own.labels.data(), batch.labels, floats(count_));
-    if (targeted_) send(own.targets.data(), batch.targets, floats(count_));
-    send(own.sample_indices.data(), batch.sample_indices, floats(count_));
-    if (batch.reference_logits != nullptr) send(own.reference.data(), batch.reference_logits, floats(count_ * program.header().classes));
     const auto live = static_cast<std::int32_t>(count_);
-    rt::upload(own.live.data(), &live, sizeof live, stream);
-    rt::upload(own.seed.data(), &batch.seed, sizeof batch.seed, stream);
-    kernels::import_images(images_of(program, own, nullptr, program.precision()), own.x0.data(), own.planes.data(), stream);
+    engine::send(own.planes, batch.images, count_ * elements, stream);
+    engine::send(own.live, &live, 1, stream);
+    Images images = images_like(program.header(), program.batch(), program.precision(), own.live.data());
+    images.x = own.x.data();
+    kernels::import_images(images, own.x0.data(), own.planes.data(), stream);
+    engine::send(own.labels, batch.labels, count_, stream);
+    if (targeted_) engine::send(own.targets, batch.targets, count_, stream);
+    engine::send(own.sample_indices, batch.sample_indices, count_, stream);
+    if (batch.reference_logits != nullptr) engine::send(own.reference, batch.reference_logits, count_ * program.header().classes, stream);
+    std::iota(own.order.host(), own.order.host() + count_, 0);
+    own.order.upload(static_cast<std::size_t>(count_), stream);
+    engine::send(own.seed, &batch.seed, 1, stream);
     rt::record(own.uploaded.get(), stream);
-    rt::wait(program.stream(), own.uploaded.get());
-    // The caller's memory and the two locals may go once this returns.
-    rt::synchronize(stream);
   } catch (...) {
+    try {
+      rt::synchronize(stream);  // what was sent off still reads the buffers
+    } catch (const rt::Failure&) {
+      // The failure before it says what happened.
+    }
     program.give_back(std::move(buffers_));
     throw;
   }
@@ -111,8 +97,7 @@ Attack::Attack(LoadedProgram& program, const signstep_images& batch) : program_(
 
 Attack::~Attack() {
   try {
-    rt::use_device(program_.device());
-    rt::synchronize(program_.copies());
+    enter();
     rt::synchronize(program_.stream());
   } catch (const rt::Failure&) {
     // Reported by the call that caused it; the memory is given back all the same.
@@ -121,7 +106,20 @@ Attack::~Attack() {
   program_.give_back(std::move(buffers_));
 }
 
-Images Attack::device_images() const { return images_of(program_, *buffers_, program_.gradient().input(), program_.precision()); }
+// Every call begins here. The device waits for the upload, the host does not.
+void Attack::enter() {
+  rt::use_device(program_.device());
+  if (!arrived_) rt::wait(program_.stream(), buffers_->uploaded.get());
+  arrived_ = true;
+}
+
+Images Attack::device_images() const {
+  Images images = images_like(program_.header(), program_.batch(), program_.precision(), buffers_->live.data());
+  images.x = buffers_->x.data();
+  images.x0 = buffers_->x0.data();
+  images.operand = program_.gradient().input();
+  return images;
+}
 
 // The gradient's input holds the images of the attack that ran last.
 void Attack::own_operand() {
@@ -137,16 +135,14 @@ void Attack::own_operand() {
   program_.operand_owner = this;
 }
 
-void Attack::upload_floats(DeviceArray<float>& to, const float* values, float factor, float absent) {
-  std::vector<float> own(static_cast<std::size_t>(count_), absent);
-  if (values != nullptr)
-    for (std::size_t i = 0; i < own.size(); ++i) own[i] = factor * values[i];
-  rt::upload(to.data(), own.data(), floats(count_), program_.stream());
-  rt::synchronize(program_.stream());
+// A value an image; `factor` of it. Every call that sends waits for the stream before it returns, so that the host's twin is free again.
+void Attack::send(Mirrored<float>& to, const float* values, float factor, float absent) {
+  for (std::int64_t i = 0; i < count_; ++i) to.host()[i] = values == nullptr ? absent : factor * values[i];
+  to.upload(static_cast<std::size_t>(count_), program_.stream());
 }
 
 void Attack::start(const signstep_start_rule& rule) {
-  rt::use_device(program_.device());
+  enter();
   if (rule.kind > SIGNSTEP_START_L2_SPHERE) refuse("kind: expected a signstep_start_kind, found " + std::to_string(rule.kind));
   if (rule.restart >= 1u << 24) refuse("restart: expected less than 2^24, found " + std::to_string(rule.restart));
   AttackBuffers& own = *buffers_;
@@ -156,8 +152,8 @@ void Attack::start(const signstep_start_rule& rule) {
     if (rule.eps == nullptr) refuse("eps is needed for a random start");
     if (!(rule.scale >= 0) || std::isinf(rule.scale)) refuse("scale: expected a finite number >= 0, found " + std::to_string(rule.scale));
     check_radii("eps", rule.eps, count_);
-    upload_floats(own.start_eps, rule.eps, 1, 0);
-    rt::upload(own.restart.data(), &rule.restart, sizeof rule.restart, program_.stream());
+    send(own.start_eps, rule.eps, 1, 0);
+    engine::send(own.restart, &rule.restart, 1, program_.stream());
   }
   device.eps = own.start_eps.data();
   device.scale = rule.scale;
@@ -202,7 +198,7 @@ void Attack::run_gradient(std::uint32_t slot, const volatile std::int32_t* cance
   if (rule == nullptr) return;
   std::int32_t* const nan_count = own.nan_count.data() + row;
   std::int32_t* const nonzero = own.nonzero.data() + row;
-  const std::uint8_t* const hold = rule->hold != 0 ? own.fooled.data() : nullptr;
+  const std::uint8_t* const hold = rule->retire != 0 ? own.fooled.data() : nullptr;
   rt::fill(nan_count, 0, floats(batch), stream);
   rt::fill(nonzero, 0, floats(batch), stream);
   if (fused) {
@@ -216,26 +212,61 @@ void Attack::run_gradient(std::uint32_t slot, const volatile std::int32_t* cance
     update.nan_count = nan_count;
     update.nonzero = nonzero;
     run_last_product(pass, steps.back(), update, stream);
-    return;
+  } else {
+    run_rule(*rule, hold, nan_count, nonzero);
   }
+  if (rule->retire != 0) leave_out_fooled(slot, *rule);
+}
+
+// The step as a kernel of its own.
+void Attack::run_rule(const signstep_step_rule& rule, const std::uint8_t* hold, std::int32_t* nan_count, std::int32_t* nonzero) {
+  AttackBuffers& own = *buffers_;
   kernels::StepRule step;
-  step.kind = static_cast<kernels::StepRule::Kind>(rule->rule);
+  step.kind = static_cast<kernels::StepRule::Kind>(rule.rule);
   step.gradient = program_.gradient().image_gradient();
   step.alpha = own.alpha.data();
   step.eps = own.eps.data();
-  step.decay = rule->decay;
+  step.decay = rule.decay;
   step.momentum = own.momentum.data();
   step.hold = hold;
   step.nan_count = nan_count;
   step.nonzero = nonzero;
   step.sums = own.sums.data();
-  kernels::step(device_images(), step, stream);
+  kernels::step(device_images(), step, program_.stream());
+}
+
+// After every step: what it costs where images were fooled, their neighbours' two or three arrays once through memory, is at most a
+// hundredth of a step; where none was, three launches that end at once.
+void Attack::leave_out_fooled(std::uint32_t slot, const signstep_step_rule& rule) {
+  AttackBuffers& own = *buffers_;
+  const rt::Stream stream = program_.stream();
+  const Images images = device_images();
+  kernels::finish_images(images, own.fooled.data(), own.order.data(), own.finished.data(), stream);
+  kernels::surviving_rows(own.fooled.data(), own.live.data(), own.rows.data(), own.left.data() + slot, stream);
+  const std::int64_t pixels = program_.elements() * 4;
+  kernels::KeptRows kept;
+  kept.rows = own.rows.data();
+  kept.count = own.live.data();
+  kept.add(own.x.data(), pixels);
+  kept.add(own.x0.data(), pixels);
+  kept.add(images.operand, program_.elements() * static_cast<std::int64_t>(kernels::bytes_of(program_.precision())));
+  if (rule.rule == SIGNSTEP_RULE_MOMENTUM) kept.add(own.momentum.data(), pixels);
+  if (rule.remember != 0) {
+    kept.add(own.best.data(), pixels);
+    kept.add(own.best_value.data(), 4);
+  }
+  for (void* each : {static_cast<void*>(own.alpha.data()), static_cast<void*>(own.eps.data()), static_cast<void*>(own.labels.data()),
+                     static_cast<void*>(own.sample_indices.data()), static_cast<void*>(own.order.data())})
+    kept.add(each, 4);
+  if (targeted_) kept.add(own.targets.data(), 4);
+  if (program_.header().loss == program::Loss::kl) kept.add(own.reference.data(), 4 * static_cast<std::int64_t>(program_.header().classes));
+  kernels::keep_rows(kept, stream);
 }
 
 // Replays the recorded graph of `steps` steps of this rule, recording it first where there is none.
 void Attack::launch_graph(const signstep_step_rule& rule, std::uint32_t steps) {
   const rt::Stream stream = program_.stream();
-  const AttackBuffers::GraphKey key{rule.rule, steps, rule.direction, rule.hold != 0, rule.remember != 0, rule.decay};
+  const AttackBuffers::GraphKey key{rule.rule, steps, rule.direction, rule.retire != 0, rule.remember != 0, rule.decay};
   auto found = buffers_->graphs.find(key);
   if (found == buffers_->graphs.end()) {
     rt::begin_capture(stream);
@@ -256,7 +287,7 @@ void Attack::launch_graph(const signstep_step_rule& rule, std::uint32_t steps) {
 }
 
 bool Attack::steps(const signstep_step_rule& rule, std::uint32_t steps, signstep_step_results* results, const volatile std::int32_t* cancel) {
-  rt::use_device(program_.device());
+  enter();
   if (rule.rule > SIGNSTEP_RULE_MOMENTUM) refuse("rule: expected a signstep_rule, found " + std::to_string(rule.rule));
   if (rule.direction != 1 && rule.direction != -1) refuse("direction: expected 1 or -1, found " + std::to_string(rule.direction));
   if (rule.alpha == nullptr) refuse("alpha is needed");
@@ -269,8 +300,8 @@ bool Attack::steps(const signstep_step_rule& rule, std::uint32_t steps, signstep
   AttackBuffers& own = *buffers_;
   const rt::Stream stream = program_.stream();
   const std::int64_t all = program_.batch() * program_.elements();
-  upload_floats(own.alpha, rule.alpha, static_cast<float>(rule.direction), 0);
-  upload_floats(own.eps, rule.eps, 1, std::numeric_limits<float>::infinity());
+  send(own.alpha, rule.alpha, static_cast<float>(rule.direction), 0);
+  send(own.eps, rule.eps, 1, std::numeric_limits<float>::infinity());
   if (rule.rule == SIGNSTEP_RULE_MOMENTUM && !momentum_started_) {
     if (own.momentum.size() == 0) own.momentum = DeviceArray<float>(static_cast<std::size_t>(all));
     rt::fill(own.momentum.data(), 0, floats(all), stream);
@@ -283,12 +314,18 @@ bool Attack::steps(const signstep_step_rule& rule, std::uint32_t steps, signstep
     rt::copy(own.best.data(), own.x.data(), floats(all), stream);
     best_started_ = true;
   }
+  if (rule.retire != 0 && own.finished.size() == 0) own.finished = DeviceArray<float>(static_cast<std::size_t>(all));
   own_operand();
 
+  const std::int64_t width = count_;
   const bool stepwise = cancel != nullptr && kStepsPerPoll == 0;
   const std::uint32_t most = cancel == nullptr ? AttackBuffers::kStepsPerGraph : std::max(1u, kStepsPerPoll);
   for (std::uint32_t done = 0; done < steps;) {
     if (asked(cancel)) return false;
+    if (count_ == 0) {
+      if (results != nullptr && results->left != nullptr) std::fill(results->left + done, results->left + steps, 0u);
+      break;
+    }
     const std::uint32_t chunk = std::min(steps - done, most);
     if (stepwise) {
       bool cancelled = false;
@@ -299,45 +336,56 @@ bool Attack::steps(const signstep_step_rule& rule, std::uint32_t steps, signstep
       launch_graph(rule, chunk);
       rt::synchronize(stream);
     }
-    if (results != nullptr) collect(done, chunk, *results);
+    collect(done, chunk, width, rule.retire != 0, results);
     done += chunk;
   }
   return true;
 }
 
-// Copies the rows of `chunk` steps to rows `from`... of the caller's arrays [steps, count].
-void Attack::collect(std::uint32_t from, std::uint32_t chunk, const signstep_step_results& results) {
-  const AttackBuffers& own = *buffers_;
+// Rows of `chunk` steps become rows `from`... of the caller's arrays [steps, width]; of each as many elements as images were under attack.
+void Attack::collect(std::uint32_t from, std::uint32_t chunk, std::int64_t width, bool retire, signstep_step_results* results) {
+  AttackBuffers& own = *buffers_;
   const rt::Stream stream = program_.stream();
-  const std::int64_t batch = program_.batch();
-  for (std::uint32_t i = 0; i < chunk; ++i) {
-    const std::int64_t row = i * batch;
-    const std::int64_t to = static_cast<std::int64_t>(from + i) * count_;
-    if (results.loss != nullptr) rt::download(results.loss + to, own.loss.data() + row, floats(count_), stream);
-    if (results.predictions != nullptr) rt::download(results.predictions + to, own.predictions.data() + row, floats(count_), stream);
-    if (results.nan_gradients != nullptr) rt::download(results.nan_gradients + to, own.nan_count.data() + row, floats(count_), stream);
-    if (results.zero_gradients != nullptr) {
-      std::vector<std::int32_t> nonzero(static_cast<std::size_t>(count_));
-      rt::download(nonzero.data(), own.nonzero.data() + row, floats(count_), stream);
-      rt::synchronize(stream);
-      for (std::size_t k = 0; k < nonzero.size(); ++k) results.zero_gradients[static_cast<std::size_t>(to) + k] = nonzero[k] == 0 ? 1 : 0;
-    }
+  const std::int64_t batch = program_.batch(), before = count_;
+  const std::size_t all = static_cast<std::size_t>(chunk * batch);
+  if (results != nullptr && results->loss != nullptr) own.loss.download(all, stream);
+  if (results != nullptr && results->predictions != nullptr) own.predictions.download(all, stream);
+  if (results != nullptr && results->nan_gradients != nullptr) own.nan_count.download(all, stream);
+  if (results != nullptr && results->zero_gradients != nullptr) own.nonzero.download(all, stream);
+  if (retire) {
+    own.left.download(chunk, stream);
+    own.order.download(static_cast<std::size_t>(before), stream);
   }
   rt::synchronize(stream);
+  for (std::uint32_t i = 0; i < chunk; ++i) {
+    if (results != nullptr) {
+      const std::int64_t row = i * batch, to = (from + i) * width;
+      if (results->loss != nullptr) std::copy_n(own.loss.host() + row, count_, results->loss + to);
+      if (results->predictions != nullptr) std::copy_n(own.predictions.host() + row, count_, results->predictions + to);
+      if (results->nan_gradients != nullptr) std::copy_n(own.nan_count.host() + row, count_, results->nan_gradients + to);
+      if (results->zero_gradients != nullptr)
+        std::transform(own.nonzero.host() + row, own.nonzero.host() + row + count_, results->zero_gradients + to,
+                       [](std::int32_t nonzero) { return static_cast<std::uint8_t>(nonzero == 0 ? 1 : 0); });
+    }
+    if (retire) count_ = own.left.host()[i];
+    if (results != nullptr && results->left != nullptr) results->left[from + i] = static_cast<std::uint32_t>(count_);
+  }
+  if (!retire) return;
+  // Whoever was under attack before the chunk and is not now has been finished in it.
+  finished_.assign(finished_.size(), true);
+  for (std::int64_t i = 0; i < count_; ++i) finished_[static_cast<std::size_t>(own.order.host()[i])] = false;
 }
 
 void Attack::score(float* loss, std::int32_t* predictions, float* logits) {
-  rt::use_device(program_.device());
+  enter();
   AttackBuffers& own = *buffers_;
   const rt::Stream stream = program_.stream();
-  Instance& forward = program_.forward();
+  ForwardPass& forward = program_.forward();
   rt::copy(forward.input(), own.x.data(), floats(count_ * program_.elements()), stream);
-  const Pass pass = forward.pass(own.live.data());
-  for (std::size_t i = 0; i < forward.steps().size(); ++i) run_step(pass, forward.steps()[i], i, stream);
   const program::Header& header = program_.header();
   kernels::LossHead head;
   head.precision = kernels::Precision::float32;
-  head.logits = forward.logits();
+  head.logits = forward.run(own.live.data(), stream);
   head.images = static_cast<std::int32_t>(program_.batch());
   head.classes = static_cast<std::int32_t>(header.classes);
   head.loss = header.loss;
@@ -349,102 +397,67 @@ void Attack::score(float* loss, std::int32_t* predictions, float* logits) {
   head.predictions = own.predictions.data();
   head.live = own.live.data();
   kernels::loss_head(head, stream);
-  if (loss != nullptr) rt::download(loss, own.loss.data(), floats(count_), stream);
-  if (predictions != nullptr) rt::download(predictions, own.predictions.data(), floats(count_), stream);
-  if (logits != nullptr) rt::download(logits, forward.logits(), floats(count_ * header.classes), stream);
+  const auto all = static_cast<std::size_t>(count_);
+  if (loss != nullptr) own.loss.download(all, stream);
+  if (predictions != nullptr) own.predictions.download(all, stream);
+  if (logits != nullptr) forward.download(count_, logits, stream);
   rt::synchronize(stream);
+  if (loss != nullptr) std::copy_n(own.loss.host(), all, loss);
+  if (predictions != nullptr) std::copy_n(own.predictions.host(), all, predictions);
 }
 
-void Attack::download_planes(const float* from, const std::int32_t* rows, std::uint32_t count, float* out) {
+// Of an array in the program's layout, by way of pinned memory.
+void Attack::download_planes(const Images& like, const float* from, const std::int32_t* rows, std::uint32_t count, float* out) {
   const rt::Stream stream = program_.stream();
   const std::int64_t elements = program_.elements();
-  kernels::export_images(device_images(), from, buffers_->planes.data(), stream);
+  Mirrored<float>& planes = buffers_->planes;
+  kernels::export_images(like, from, planes.data(), stream);
   for (std::uint32_t i = 0; i < count;) {
     // Neighbouring rows come in one copy.
     const std::int64_t row = rows == nullptr ? 0 : rows[i];
     std::uint32_t run = rows == nullptr ? count : 1;
     while (rows != nullptr && i + run < count && rows[i + run] == row + run) ++run;
-    rt::download(out + i * elements, buffers_->planes.data() + row * elements, floats(run * elements), stream);
+    rt::download(planes.host() + i * elements, planes.data() + row * elements, floats(run * elements), stream);
     i += run;
   }
   rt::synchronize(stream);
+  std::copy_n(planes.host(), count * elements, out);
 }
 
 void Attack::images(const std::int32_t* rows, std::uint32_t count, float* out) {
-  rt::use_device(program_.device());
-  if (rows == nullptr && count != count_) refuse("count: expected " + std::to_string(count_) + ", found " + std::to_string(count));
+  enter();
+  if (rows == nullptr ? count != count_ : count > count_) refuse("count: expected " + std::to_string(count_) + ", found " + std::to_string(count));
   for (std::uint32_t i = 0; rows != nullptr && i < count; ++i)
     if (rows[i] < 0 || rows[i] >= count_) refuse("rows: expected 0 to " + std::to_string(count_ - 1) + ", found " + std::to_string(rows[i]));
-  download_planes(buffers_->x.data(), rows, count, out);
+  download_planes(device_images(), buffers_->x.data(), rows, count, out);
 }
 
 void Attack::best(float* images, float* loss) {
-  rt::use_device(program_.device());
+  enter();
   if (!best_started_) refuse("no step with `remember` was made since the start");
-  if (images != nullptr) download_planes(buffers_->best.data(), nullptr, static_cast<std::uint32_t>(count_), images);
+  const auto all = static_cast<std::uint32_t>(count_);
+  if (images != nullptr) download_planes(device_images(), buffers_->best.data(), nullptr, all, images);
   if (loss != nullptr) rt::download(loss, buffers_->best_value.data(), floats(count_), program_.stream());
   rt::synchronize(program_.stream());
 }
 
 void Attack::gradient(float* out) {
-  rt::use_device(program_.device());
+  enter();
   own_operand();
   bool cancelled = false;
   run_gradient(0, nullptr, &cancelled, nullptr);
-  download_planes(program_.gradient().image_gradient(), nullptr, static_cast<std::uint32_t>(count_), out);
+  download_planes(device_images(), program_.gradient().image_gradient(), nullptr, static_cast<std::uint32_t>(count_), out);
 }
 
-void Attack::keep(const std::int32_t* rows, std::uint32_t count) {
-  rt::use_device(program_.device());
+void Attack::finished(const std::int32_t* positions, std::uint32_t count, float* out) {
+  enter();
+  if (count > finished_.size()) refuse("count: expected at most " + std::to_string(finished_.size()) + ", found " + std::to_string(count));
   for (std::uint32_t i = 0; i < count; ++i)
-    if (rows[i] < 0 || rows[i] >= count_ || (i > 0 && rows[i] <= rows[i - 1]))
-      refuse("rows: expected ascending positions below " + std::to_string(count_) + ", found " + std::to_string(rows[i]));
-  AttackBuffers& own = *buffers_;
-  const rt::Stream stream = program_.stream();
-  const std::int64_t elements = program_.elements();
-  const auto kept = static_cast<std::int32_t>(count);
-  rt::upload(own.rows.data(), rows, floats(kept), stream);
-  const auto move = [&](void* data, std::int64_t each) { kernels::keep_rows(data, each, own.rows.data(), kept, stream); };
-  move(own.x0.data(), elements);
-  move(own.x.data(), elements);
-  if (momentum_started_) move(own.momentum.data(), elements);
-  if (best_started_) {
-    move(own.best.data(), elements);
-    move(own.best_value.data(), 1);
-  }
-  move(own.labels.data(), 1);
-  if (targeted_) move(own.targets.data(), 1);
-  move(own.sample_indices.data(), 1);
-  if (own.reference.size() > 0) move(own.reference.data(), program_.header().classes);
-  rt::upload(own.live.data(), &kept, sizeof kept, stream);
-  rt::synchronize(stream);
-  count_ = count;
-  if (program_.operand_owner == this) program_.operand_owner = nullptr;
-}
-
-void forward(LoadedProgram& program, std::uint32_t count, const float* images, float* logits) {
-  rt::use_device(program.device());
-  if (count == 0 || count > program.batch())
-    refuse("count: expected 1 to " + std::to_string(program.batch()) + " images, found " + std::to_string(count));
-  const std::int64_t elements = program.elements();
-  check_finite(images, count, elements);
-  std::unique_ptr<AttackBuffers> buffers = program.take_buffers();
-  const rt::Stream stream = program.stream();
-  try {
-    Instance& forward = program.forward();
-    const auto live = static_cast<std::int32_t>(count);
-    rt::upload(buffers->planes.data(), images, floats(count * elements), stream);
-    rt::upload(buffers->live.data(), &live, sizeof live, stream);
-    kernels::import_images(images_of(program, *buffers, forward.input(), kernels::Precision::float32), buffers->x0.data(), buffers->planes.data(), stream);
-    const Pass pass = forward.pass(buffers->live.data());
-    for (std::size_t i = 0; i < forward.steps().size(); ++i) run_step(pass, forward.steps()[i], i, stream);
-    rt::download(logits, forward.logits(), floats(static_cast<std::int64_t>(count) * program.header().classes), stream);
-    rt::synchronize(stream);
-  } catch (...) {
-    program.give_back(std::move(buffers));
-    throw;
-  }
-  program.give_back(std::move(buffers));
+    if (positions[i] < 0 || static_cast<std::size_t>(positions[i]) >= finished_.size() || !finished_[static_cast<std::size_t>(positions[i])])
+      refuse("positions: image " + std::to_string(positions[i]) + " of the batch has not been finished");
+  Images all = device_images();
+  all.live = nullptr;
+  download_planes(all, buffers_->finished.data(), positions, count, out);
 }
 
 }  // namespace signstep::engine

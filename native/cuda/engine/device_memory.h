@@ -30,20 +30,37 @@ class DeviceArray {
 };
 
 // Host memory that the device copies from and to while the host goes on.
-class PinnedBytes {
+template <class T>
+class PinnedArray {
  public:
-  PinnedBytes() = default;
-  explicit PinnedBytes(std::size_t bytes) : data_(static_cast<std::byte*>(rt::allocate_pinned(bytes))) {}
-  ~PinnedBytes() { rt::release_pinned(data_); }
-  PinnedBytes(PinnedBytes&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
-  PinnedBytes& operator=(PinnedBytes&& other) noexcept {
+  PinnedArray() = default;
+  explicit PinnedArray(std::size_t count) : data_(static_cast<T*>(rt::allocate_pinned(count * sizeof(T)))) {}
+  ~PinnedArray() { rt::release_pinned(data_); }
+  PinnedArray(PinnedArray&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+  PinnedArray& operator=(PinnedArray&& other) noexcept {
     std::swap(data_, other.data_);
     return *this;
   }
-  std::byte* data() const { return data_; }
+  T* data() const { return data_; }
 
  private:
-  std::byte* data_ = nullptr;
+  T* data_ = nullptr;
+};
+
+// An array on the device and its pinned twin on the host, through which it is written and read.
+template <class T>
+class Mirrored {
+ public:
+  explicit Mirrored(std::size_t count) : device_(count), host_(count) {}
+  T* data() const { return device_.data(); }
+  T* host() const { return host_.data(); }
+  // Of the first `count` elements. The host's twin is the copy's until the stream has got there.
+  void upload(std::size_t count, rt::Stream stream) { rt::upload(data(), host(), count * sizeof(T), stream); }
+  void download(std::size_t count, rt::Stream stream) { rt::download(host(), data(), count * sizeof(T), stream); }
+
+ private:
+  DeviceArray<T> device_;
+  PinnedArray<T> host_;
 };
 
 class OwnedStream {

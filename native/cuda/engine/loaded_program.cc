@@ -3,10 +3,14 @@
 #include <algorithm>
 #include <cstring>
 
+#include "images.h"
+
 namespace signstep::engine {
 namespace {
 
 constexpr std::int64_t kLargestAutomaticBatch = 256;
+// One runs while the next batch is uploaded.
+constexpr std::size_t kAttacks = 2;
 
 }  // namespace
 
@@ -22,12 +26,12 @@ LoadedProgram::LoadedProgram(int device, std::int64_t batch, kernels::Precision 
     load(batch);
     return;
   }
-  // What is planned must fit, with room for attacks beside it; what the plan does not know (fragments, other processes) is found by trying.
+  // What is planned must fit, with room beside it; what the plan does not know (constants, fragments, other processes) is found by trying.
   const std::uint64_t room = rt::device_info(device).free_memory / 5 * 4;
   std::int64_t candidate = kLargestAutomaticBatch;
   const auto need = [&](std::int64_t b) {
     return plan_memory(program_, program_.gradient, b, kernels::bytes_of(precision)).bytes + plan_memory(program_, program_.forward, b, 4).bytes +
-           static_cast<std::uint64_t>(b * elements()) * 4 * 5;
+           ForwardPass::device_bytes(b, elements()) + kAttacks * AttackBuffers::device_bytes(b, elements(), reference_classes());
   };
   while (candidate > 1 && need(candidate) > room) candidate /= 2;
   for (;; candidate /= 2) {
@@ -44,30 +48,38 @@ LoadedProgram::~LoadedProgram() {
   rt::use_device(device_);
 }
 
-std::int64_t LoadedProgram::elements() const {
-  const program::Header& header = program_.header;
-  return static_cast<std::int64_t>(header.channels) * header.height * header.width;
+std::int64_t LoadedProgram::elements() const { return elements_of(program_.header); }
+
+std::int64_t LoadedProgram::reference_classes() const {
+  return program_.header.loss == program::Loss::kl ? static_cast<std::int64_t>(program_.header.classes) : 0;
 }
 
+// With the memory of the attacks, so that a batch that is too large shows here and not when the second of them begins.
 void LoadedProgram::load(std::int64_t batch) {
+  spare_.clear();
   gradient_.reset();
   forward_.reset();
   batch_ = batch;
   gradient_ = std::make_unique<Instance>(program_, program_.gradient, precision_, batch, stream());
-  forward_ = std::make_unique<Instance>(program_, program_.forward, kernels::Precision::float32, batch, stream());
+  forward_ = std::make_unique<ForwardPass>(program_, batch, stream());
+  while (spare_.size() < kAttacks) spare_.push_back(std::make_unique<AttackBuffers>(batch, elements(), reference_classes()));
 }
 
 std::unique_ptr<AttackBuffers> LoadedProgram::take_buffers() {
-  if (spare_.empty()) return std::make_unique<AttackBuffers>(batch_, elements(), header().loss == program::Loss::kl ? header().classes : 0);
-  std::unique_ptr<AttackBuffers> buffers = std::move(spare_.back());
-  spare_.pop_back();
-  return buffers;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!spare_.empty()) {
+      std::unique_ptr<AttackBuffers> buffers = std::move(spare_.back());
+      spare_.pop_back();
+      return buffers;
+    }
+  }
+  return std::make_unique<AttackBuffers>(batch_, elements(), reference_classes());
 }
 
 void LoadedProgram::give_back(std::unique_ptr<AttackBuffers> buffers) {
-  // Two sets serve a pipeline: one attack runs while the next batch is uploaded.
-  constexpr std::size_t kSpare = 2;
-  if (spare_.size() < kSpare) spare_.push_back(std::move(buffers));
+  const std::lock_guard lock(mutex_);
+  if (spare_.size() < kAttacks) spare_.push_back(std::move(buffers));
 }
 
 }  // namespace signstep::engine

@@ -1,5 +1,5 @@
-// A plan on a device: the gradient in the attack's precision, the forward in float32 accuracy, and the buffers of attacks that have ended,
-// kept for the next.
+// A plan on a device: the gradient in the attack's precision, the forward in float32 accuracy, and memory for two attacks: one runs while
+// the next batch is uploaded.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 
 #include "../../core/program/program.h"
 #include "attack_buffers.h"
+#include "forward_pass.h"
 #include "instance.h"
 
 namespace signstep::engine {
@@ -27,10 +28,11 @@ class LoadedProgram {
   kernels::Precision precision() const { return precision_; }
   std::uint64_t bytes() const { return gradient_->bytes() + forward_->bytes(); }
   Instance& gradient() { return *gradient_; }
-  Instance& forward() { return *forward_; }
+  ForwardPass& forward() { return *forward_; }
   rt::Stream stream() const { return stream_->get(); }
   rt::Stream copies() const { return copies_->get(); }
 
+  // These two by any thread.
   std::unique_ptr<AttackBuffers> take_buffers();
   void give_back(std::unique_ptr<AttackBuffers> buffers);
 
@@ -39,6 +41,7 @@ class LoadedProgram {
 
  private:
   void load(std::int64_t batch);
+  std::int64_t reference_classes() const;
 
   std::vector<std::uint8_t> plan_;
   program::Program program_;
@@ -46,7 +49,9 @@ class LoadedProgram {
   std::int64_t batch_ = 0;
   kernels::Precision precision_;
   std::unique_ptr<OwnedStream> stream_, copies_;
-  std::unique_ptr<Instance> gradient_, forward_;
+  std::unique_ptr<Instance> gradient_;
+  std::unique_ptr<ForwardPass> forward_;
+  std::mutex mutex_;  // of spare_
   std::vector<std::unique_ptr<AttackBuffers>> spare_;
 };
 

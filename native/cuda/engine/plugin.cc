@@ -107,7 +107,10 @@ void program_free(signstep_program* program) { delete program; }
 
 signstep_status run_forward(signstep_program* program, std::uint32_t count, const float* images, float* logits) {
   if (program == nullptr || images == nullptr || logits == nullptr) return refused("program, images and logits: expected pointers");
-  return done([&] { forward(program->loaded, count, images, logits); });
+  return done([&] {
+    rt::use_device(program->loaded.device());
+    program->loaded.forward().logits(count, images, logits, program->loaded.stream());
+  });
 }
 
 signstep_status attack_begin(signstep_program* program, const signstep_images* images, signstep_attack** out) {
@@ -151,9 +154,9 @@ signstep_status attack_gradient(signstep_attack* attack, float* gradient) {
   return done([&] { attack->attack.gradient(gradient); });
 }
 
-signstep_status attack_keep(signstep_attack* attack, const std::int32_t* rows, std::uint32_t count) {
-  if (attack == nullptr || (rows == nullptr && count > 0)) return refused("attack and rows: expected pointers");
-  return done([&] { attack->attack.keep(rows, count); });
+signstep_status attack_finished(signstep_attack* attack, const std::int32_t* positions, std::uint32_t count, float* images) {
+  if (attack == nullptr || (count > 0 && (positions == nullptr || images == nullptr))) return refused("attack, positions and images: expected pointers");
+  return done([&] { attack->attack.finished(positions, count, images); });
 }
 
 void attack_free(signstep_attack* attack) { delete attack; }
@@ -185,7 +188,7 @@ constexpr signstep_engine kEngine = {
     .attack_images = attack_images,
     .attack_best = attack_best,
     .attack_gradient = attack_gradient,
-    .attack_keep = attack_keep,
+    .attack_finished = attack_finished,
     .attack_free = attack_free,
     .allocated_bytes = rt::allocated_bytes,
 };

@@ -357,9 +357,26 @@ void step(const Images& images, const StepRule& rule, rt::Stream stream);
 // Per image: where value is better than best_value (direction +1: higher, -1: lower; NaN never), copies x to best and value to best_value.
 void remember(const Images& images, const float* value, float* best_value, float* best, int direction, rt::Stream stream);
 
-// Rows `rows` [count] (ascending) of an array [images, elements] of 4-byte elements move to its front; in place, any element count.
-void keep_rows(void* data, std::int64_t elements, const std::int32_t* rows, std::int32_t count, rt::Stream stream);
-// Positions with flag 0 in ascending order and their number: rows [images], count [1]. Exclusive prefix sum on the device.
-void surviving_rows(const std::uint8_t* fooled, std::int32_t images, std::int32_t* rows, std::int32_t* count, rt::Stream stream);
+// ---- images that are finished leave the batch ---------------------------------------------------------------------------------------------
+// Images whose flag is 1: x goes to place order[image] of `finished`, in the layout of x.
+void finish_images(const Images& images, const std::uint8_t* fooled, const std::int32_t* order, float* finished, rt::Stream stream);
+// Of the first *live positions those with flag 0, ascending: rows. Their number goes to *live and *left. A prefix sum on the device.
+void surviving_rows(const std::uint8_t* fooled, std::int32_t* live, std::int32_t* rows, std::int32_t* left, rt::Stream stream);
+
+// Rows `rows` [*count] (ascending) of several arrays move to their fronts, in place; both numbers lie on the device.
+struct KeptRows {
+  static constexpr int kMost = 16;
+  struct Array {
+    void* data = nullptr;
+    std::int64_t bytes = 0;  // of a row, an even number
+  };
+  Array arrays[kMost];
+  int size = 0;
+  const std::int32_t* rows = nullptr;
+  const std::int32_t* count = nullptr;
+
+  void add(void* data, std::int64_t bytes) { arrays[size++] = {data, bytes}; }
+};
+void keep_rows(const KeptRows& kept, rt::Stream stream);
 
 }  // namespace signstep::kernels

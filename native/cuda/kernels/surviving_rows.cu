@@ -7,11 +7,12 @@ namespace {
 
 constexpr int kThreads = 1024, kWarps = kThreads / 32;
 
-__global__ void __launch_bounds__(kThreads) surviving_rows_kernel(const std::uint8_t* fooled, std::int32_t images, std::int32_t* rows,
-                                                                  std::int32_t* count) {
+__global__ void __launch_bounds__(kThreads) surviving_rows_kernel(const std::uint8_t* fooled, std::int32_t* live, std::int32_t* rows,
+                                                                  std::int32_t* left) {
   const Shared<std::int32_t> of_warp = shared_cast<std::int32_t>(dynamic_shared());
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
-  std::int32_t before = 0;  // survivors of the rounds before
+  const std::int32_t images = *live;  // a barrier stands before it changes, unless it is 0 and stays
+  std::int32_t before = 0;            // survivors of the rounds before
   for (std::int32_t base = 0; base < images; base += kThreads) {
     const std::int32_t image = base + thread;
     const bool survives = image < images && fooled[image] == 0;
@@ -30,14 +31,15 @@ __global__ void __launch_bounds__(kThreads) surviving_rows_kernel(const std::uin
     before += all;
     __syncthreads();
   }
-  if (thread == 0) *count = before;
+  if (thread != 0) return;
+  *live = before;
+  *left = before;
 }
 
 }  // namespace
 
-void surviving_rows(const std::uint8_t* fooled, std::int32_t images, std::int32_t* rows, std::int32_t* count, rt::Stream stream) {
-  require(images >= 0, "surviving_rows", "expected no negative number of images");
-  launch("surviving_rows", surviving_rows_kernel, dim3(1), dim3(kThreads), kWarps * sizeof(std::int32_t), stream, fooled, images, rows, count);
+void surviving_rows(const std::uint8_t* fooled, std::int32_t* live, std::int32_t* rows, std::int32_t* left, rt::Stream stream) {
+  launch("surviving_rows", surviving_rows_kernel, dim3(1), dim3(kThreads), kWarps * sizeof(std::int32_t), stream, fooled, live, rows, left);
 }
 
 }  // namespace signstep::kernels

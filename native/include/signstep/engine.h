@@ -12,8 +12,9 @@
  *   engine->attack_images(attack, NULL, 64, x);
  *
  * Conventions are those of signstep.h: images [count,C,H,W] float32 in [0,1] in host memory, per-sample arrays [count]. Every call blocks
- * until its results are there. One program may be used by one thread at a time, different programs by different threads. Errors: anything
- * but SIGNSTEP_OK; engine->last_error() then tells the calling thread what was wrong, and nothing has been changed or leaked.
+ * until its results are there. One program may be used by one thread at a time, but for attack_begin, which sends the next batch while an
+ * attack runs; different programs by different threads. Errors: anything but SIGNSTEP_OK; engine->last_error() then tells the calling thread
+ * what was wrong, and nothing has been changed or leaked.
  */
 #ifndef SIGNSTEP_ENGINE_H
 #define SIGNSTEP_ENGINE_H
@@ -90,18 +91,22 @@ typedef struct signstep_step_rule {
   uint32_t rule;      /* signstep_rule */
   int32_t direction;  /* 1 ascends the loss, -1 descends */
   float decay;        /* of the momentum */
-  uint32_t hold;      /* 1: samples fooled at the current iterate do not move */
+  uint32_t retire;    /* 1: samples fooled at an iterate stay there and are finished: no later step sees them */
   uint32_t remember;  /* 1: keep the iterate of the best loss since the start */
   const float *alpha; /* [count] */
   const float *eps;   /* [count], or NULL: no projection (linf) */
 } signstep_step_rule;
 
-/* About the iterate of each step before the rule moved it: arrays [steps, count], any may be NULL. */
+/*
+ * About the iterate of each step before the rule moved it: arrays [steps, count], any may be NULL. Where samples retire, a step's row begins
+ * with those that were still under attack, in their order, and the rest of it is left as it was.
+ */
 typedef struct signstep_step_results {
   float *loss;
   int32_t *predictions;
   int32_t *nan_gradients;
   uint8_t *zero_gradients;
+  uint32_t *left; /* [steps]: samples under attack after each step; the last is the attack's count from then on */
 } signstep_step_results;
 
 /* A flag of the caller's, polled between the launches of a call (signstep_step.cancel has the same type). */
@@ -120,6 +125,7 @@ typedef struct signstep_engine {
   /* logits [count, classes], float32 accuracy */
   signstep_status (*forward)(signstep_program *program, uint32_t count, const float *images, float *logits);
 
+  /* Copies the batch and returns while it is on its way to the device. May be called beside another call on the program. */
   signstep_status (*attack_begin)(signstep_program *program, const signstep_images *images, signstep_attack **attack);
   signstep_status (*attack_start)(signstep_attack *attack, const signstep_start_rule *rule);
   /* `steps` gradients and moves, one graph launch where the device has graphs; results may be NULL; cancel: NULL or a flag to poll */
@@ -131,8 +137,8 @@ typedef struct signstep_engine {
   signstep_status (*attack_images)(signstep_attack *attack, const int32_t *rows, uint32_t count, float *images);
   signstep_status (*attack_best)(signstep_attack *attack, float *images, float *loss);
   signstep_status (*attack_gradient)(signstep_attack *attack, float *gradient);
-  /* keeps these rows (ascending); the attack's count becomes `count` */
-  signstep_status (*attack_keep)(signstep_attack *attack, const int32_t *rows, uint32_t count);
+  /* where samples were finished; positions are those of the batch as it was begun */
+  signstep_status (*attack_finished)(signstep_attack *attack, const int32_t *positions, uint32_t count, float *images);
   void (*attack_free)(signstep_attack *attack);
 
   /* Device memory held now by everything loaded through this plugin: 0 once all is freed. */

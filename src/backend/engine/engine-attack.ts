@@ -39,24 +39,28 @@ export class EngineAttack implements AttackState {
   async steps(
     rule: StepRule,
     count: number,
-    { signal, hold = false, remember = false }: StepOptions = {},
+    { signal, retire = false, remember = false }: StepOptions = {},
   ): Promise<StepResult[]> {
     const n = this.count
     const alpha = this.perSample(rule.alpha)
     const eps = rule.eps === undefined ? undefined : this.perSample(rule.eps)
     const decay = rule.kind === 'momentum' ? rule.decay : 0
-    const { loss, predictions, nanGradients, zeroGradients } = await settled(
-      () => this.native.steps(ruleCodes[rule.kind], alpha, eps, decay, rule.direction, count, hold, remember),
+    const { loss, predictions, nanGradients, zeroGradients, left } = await settled(
+      () => this.native.steps(ruleCodes[rule.kind], alpha, eps, decay, rule.direction, count, retire, remember),
       signal,
       this.device,
       'the step',
     )
-    return Array.from({ length: count }, (_, i) => ({
-      loss: loss.subarray(i * n, (i + 1) * n),
-      predictions: predictions.subarray(i * n, (i + 1) * n),
-      nanGradients: nanGradients.subarray(i * n, (i + 1) * n),
-      zeroGradients: zeroGradients.subarray(i * n, (i + 1) * n),
-    }))
+    if (retire) this.count = left[count - 1]
+    return Array.from({ length: count }, (_, i) => {
+      const [from, to] = [i * n, i * n + (i === 0 ? n : left[i - 1])]
+      return {
+        loss: loss.subarray(from, to),
+        predictions: predictions.subarray(from, to),
+        nanGradients: nanGradients.subarray(from, to),
+        zeroGradients: zeroGradients.subarray(from, to),
+      }
+    })
   }
 
   score(signal?: AbortSignal): Promise<Scores> {
@@ -75,10 +79,8 @@ export class EngineAttack implements AttackState {
     return settled(() => this.native.gradient(), signal, this.device, 'the gradient')
   }
 
-  async keep(rows: Int32Array): Promise<void> {
-    const kept = awaited(() => this.native.keep(rows), this.device, 'leaving out finished samples')
-    this.count = rows.length
-    await kept
+  finished(positions: Int32Array): Promise<Float32Array> {
+    return awaited(() => this.native.finished(positions), this.device, 'reading finished images')
   }
 
   dispose(): Promise<void> {

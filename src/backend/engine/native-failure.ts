@@ -7,10 +7,11 @@ export function nativeFailure(cause: unknown, device: string, what: string): Sig
   const { code, message } = cause as NodeJS.ErrnoException
   if (code === 'ABORTED') return new AbortedError(what, cause)
   if (code === 'UNSUPPORTED') return new RuntimeError('DEVICE_UNAVAILABLE', message, { subject: device, cause })
-  return new RuntimeError('RUNTIME_FAILED', `${what} failed`, {
+  const outOfMemory = isOutOfMemory(cause)
+  return new RuntimeError(outOfMemory ? 'OUT_OF_MEMORY' : 'RUNTIME_FAILED', `${what} failed`, {
     subject: device,
     found: message,
-    cure: isOutOfMemory(cause)
+    cure: outOfMemory
       ? 'Use a smaller --batch, or wait until others on the device have ended.'
       : 'Please report it with the output of `signstep info`.',
     cause,

@@ -86,10 +86,13 @@ export class ShardedProgram implements Program {
 }
 
 class ShardedAttack implements AttackState {
-  private parts: readonly AttackState[]
+  private readonly parts: readonly AttackState[]
+  /** Samples of each part as it was begun. */
+  private readonly begun: readonly number[]
 
   constructor(parts: readonly AttackState[]) {
     this.parts = parts
+    this.begun = parts.map(({ count }) => count)
   }
 
   get count(): number {
@@ -97,7 +100,7 @@ class ShardedAttack implements AttackState {
   }
 
   async start(rule: StartRule): Promise<void> {
-    if (rule.kind === 'clean') await all(this.parts.map((part) => part.start(rule)))
+    if (rule.kind === 'clean') await all(this.living.map((part) => part.start(rule)))
     else await this.each((part, from, to) => part.start({ ...rule, eps: cut(rule.eps, from, to) }))
   }
 
@@ -120,7 +123,7 @@ class ShardedAttack implements AttackState {
   }
 
   async score(signal?: AbortSignal): Promise<Scores> {
-    const own = await all(this.parts.map((part) => part.score(signal)))
+    const own = await all(this.living.map((part) => part.score(signal)))
     return {
       loss: joined(own.map(({ loss }) => loss)),
       predictions: joined(own.map(({ predictions }) => predictions)),
@@ -129,46 +132,45 @@ class ShardedAttack implements AttackState {
   }
 
   async images(rows?: Int32Array): Promise<Float32Array> {
-    if (rows === undefined) return joined(await all(this.parts.map((part) => part.images())))
-    const own = await this.each((part, from, to) => {
-      const mine = within(rows, from, to)
-      return mine.length === 0 ? Promise.resolve(new Float32Array(0)) : part.images(mine)
-    })
-    return joined(own)
+    if (rows === undefined) return joined(await all(this.living.map((part) => part.images())))
+    return joined(await this.each((part, from, to) => gathered(rows, from, to, (mine) => part.images(mine))))
   }
 
   async best(): Promise<BestIterates> {
-    const own = await all(this.parts.map((part) => part.best()))
+    const own = await all(this.living.map((part) => part.best()))
     return { images: joined(own.map(({ images }) => images)), loss: joined(own.map(({ loss }) => loss)) }
   }
 
   async gradient(signal?: AbortSignal): Promise<Float32Array> {
-    return joined(await all(this.parts.map((part) => part.gradient(signal))))
+    return joined(await all(this.living.map((part) => part.gradient(signal))))
   }
 
-  /** Rows stay on their device; one that has none left is freed. */
-  async keep(rows: Int32Array): Promise<void> {
-    const left = await this.each(async (part, from, to) => {
-      const mine = within(rows, from, to)
-      if (mine.length > 0) await part.keep(mine)
-      else await part.dispose()
-      return mine.length > 0
+  async finished(positions: Int32Array): Promise<Float32Array> {
+    let to = 0
+    const own = this.parts.map((part, i) => {
+      const from = to
+      to += this.begun[i]
+      return gathered(positions, from, to, (mine) => part.finished(mine))
     })
-    this.parts = this.parts.filter((_, i) => left[i])
+    return joined(await all(own))
   }
 
   async dispose(): Promise<void> {
     await Promise.all(this.parts.map((part) => part.dispose()))
   }
 
-  /** Calls `body` for every part with the rows of the whole that are its own. */
+  /** Those with samples under attack. */
+  private get living(): readonly AttackState[] {
+    return this.parts.filter(({ count }) => count > 0)
+  }
+
   private each<T>(body: (part: AttackState, from: number, to: number) => Promise<T>): Promise<T[]> {
-    let at = 0
+    let to = 0
     return all(
-      this.parts.map((part) => {
-        const from = at
-        at += part.count
-        return body(part, from, at)
+      this.living.map((part) => {
+        const from = to
+        to += part.count
+        return body(part, from, to)
       }),
     )
   }
@@ -180,9 +182,16 @@ async function all<T>(work: readonly Promise<T>[]): Promise<T[]> {
   return Promise.all(work)
 }
 
-/** Ascending rows that lie in a range, counted from its start. */
-const within = (rows: Int32Array, from: number, to: number): Int32Array =>
-  rows.filter((row) => row >= from && row < to).map((row) => row - from)
+/** What `read` gives for those of the ascending rows that lie in a range, counted from its start. */
+function gathered(
+  rows: Int32Array,
+  from: number,
+  to: number,
+  read: (mine: Int32Array) => Promise<Float32Array>,
+): Promise<Float32Array> {
+  const mine = rows.filter((row) => row >= from && row < to).map((row) => row - from)
+  return mine.length === 0 ? Promise.resolve(new Float32Array(0)) : read(mine)
+}
 
 const cut = (value: PerSample, from: number, to: number): PerSample =>
   typeof value === 'number' ? value : value.slice(from, to)

@@ -21,6 +21,9 @@ export class AttackBuffers {
   private momentum: Float32Array | undefined
   private bestImages: Float32Array | undefined
   private bestLoss: Float32Array | undefined
+  /** Positions in the batch as it was begun. */
+  private order: Int32Array
+  private readonly finishedImages = new Map<number, Float32Array>()
 
   constructor(batch: Omit<Argument<'begin'>, 'state'>) {
     this.x0 = batch.images
@@ -29,6 +32,7 @@ export class AttackBuffers {
     this.targets = batch.targets
     this.referenceLogits = batch.referenceLogits
     this.sampleIndices = batch.sampleIndices
+    this.order = Int32Array.from(batch.labels.keys())
     this.seed = batch.seed
     this.imageShape = batch.imageShape
     this.classes = batch.classes
@@ -134,7 +138,27 @@ export class AttackBuffers {
     return rows === undefined ? this.x.slice() : this.take(this.x, rows)
   }
 
-  keep(rows: Int32Array): void {
+  /** Samples with flag 1 are finished where they are; the others move up. Returns the rows of those. */
+  retire(fooled: Uint8Array): Int32Array {
+    const { per } = this
+    for (const [i, flag] of fooled.entries())
+      if (flag) this.finishedImages.set(this.order[i], this.x.slice(i * per, (i + 1) * per))
+    const kept = Int32Array.from(fooled.keys()).filter((i) => fooled[i] === 0)
+    this.keep(kept)
+    return kept
+  }
+
+  finished(positions: Int32Array): Float32Array {
+    const out = new Float32Array(positions.length * this.per)
+    for (const [k, position] of positions.entries()) {
+      const image = this.finishedImages.get(position)
+      if (image === undefined) throw new Error(`sample ${position} of the batch has not been finished`)
+      out.set(image, k * this.per)
+    }
+    return out
+  }
+
+  private keep(rows: Int32Array): void {
     this.x = this.take(this.x, rows)
     this.x0 = this.take(this.x0, rows)
     this.momentum &&= this.take(this.momentum, rows)
@@ -145,6 +169,7 @@ export class AttackBuffers {
     this.targets &&= of(this.targets)
     this.sampleIndices = of(this.sampleIndices)
     this.referenceLogits &&= takeRows(this.referenceLogits, rows, this.classes)
+    this.order = of(this.order)
   }
 
   private take(images: Float32Array, rows: Int32Array): Float32Array {

@@ -9,6 +9,7 @@ import type {
   AttackState,
   Backend,
   CompileOptions,
+  PerSample,
   Program,
   ProgramGraphs,
   StepOptions,
@@ -55,6 +56,14 @@ function runtimeVersion(): string {
   throw new RuntimeError('RUNTIME_MISSING', 'onnxruntime-node is not installed', {
     cure: 'Run `npm install onnxruntime-node`.',
   })
+}
+
+/** What a step tells where no sample is left. */
+const nobody: StepResult = {
+  loss: new Float32Array(0),
+  predictions: new Int32Array(0),
+  nanGradients: new Int32Array(0),
+  zeroGradients: new Uint8Array(0),
 }
 
 /** Numbers for sessions and states, unique in the process. */
@@ -122,18 +131,29 @@ class OrtProgram implements Program {
     let count = initial
     const step = async (
       rule: StepRule,
-      { signal, hold = false, remember = false }: StepOptions = {},
-    ): Promise<StepResult> =>
-      client.call('step', { state, session: await this.session('gradient'), rule, hold, remember }, { signal })
+      { signal, retire = false, remember = false }: StepOptions = {},
+    ): Promise<{ result: StepResult; next: StepRule }> => {
+      if (count === 0) return { result: nobody, next: rule }
+      const session = await this.session('gradient')
+      const { kept, ...result } = await client.call('step', { state, session, rule, retire, remember }, { signal })
+      if (kept === undefined) return { result, next: rule }
+      count = kept.length
+      return { result, next: ruleOf(rule, kept) }
+    }
     return {
       get count() {
         return count
       },
       start: async (rule) => client.call('start', { state, rule }),
-      step,
+      step: async (rule, options) => (await step(rule, options)).result,
       steps: async (rule, times, options) => {
         const results: StepResult[] = []
-        for (let i = 0; i < times; i++) results.push(await step(rule, options))
+        let current = rule
+        for (let i = 0; i < times; i++) {
+          const { result, next } = await step(current, options)
+          results.push(result)
+          current = next
+        }
         return results
       },
       score: async (signal) => client.call('score', { state, session: await this.session('forward') }, { signal }),
@@ -141,10 +161,7 @@ class OrtProgram implements Program {
       best: async () => client.call('best', { state }),
       gradient: async (signal) =>
         client.call('gradient', { state, session: await this.session('gradient') }, { signal }),
-      keep: async (rows) => {
-        await client.call('keep', { state, rows })
-        count = rows.length
-      },
+      finished: async (positions) => client.call('finished', { state, positions }),
       dispose: async () => client.call('release', { state }),
     }
   }
@@ -153,4 +170,13 @@ class OrtProgram implements Program {
     for (const session of this.sessions.values()) await this.client.call('release', { session: await session })
     this.sessions.clear()
   }
+}
+
+/** A rule for some of the samples alone. */
+function ruleOf(rule: StepRule, rows: Int32Array): StepRule {
+  const of = (value: PerSample): PerSample =>
+    typeof value === 'number' ? value : Float32Array.from(rows, (i) => value[i])
+  if (rule.kind === 'linf')
+    return { ...rule, alpha: of(rule.alpha), eps: rule.eps === undefined ? undefined : of(rule.eps) }
+  return { ...rule, alpha: of(rule.alpha), eps: of(rule.eps) }
 }

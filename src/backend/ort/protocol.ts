@@ -21,12 +21,19 @@ export interface Calls {
     loss: LossName
   }) => undefined
   start: (call: { state: number; rule: StartRule }) => undefined
-  step: (call: { state: number; session: number; rule: StepRule; hold: boolean; remember: boolean }) => StepResult
+  /** `kept`: rows of the samples under attack after it, where any retired. */
+  step: (call: {
+    state: number
+    session: number
+    rule: StepRule
+    retire: boolean
+    remember: boolean
+  }) => StepResult & { kept: Int32Array | undefined }
   score: (call: { state: number; session: number }) => Scores
   images: (call: { state: number; rows: Int32Array | undefined }) => Float32Array
   best: (call: { state: number }) => BestIterates
   gradient: (call: { state: number; session: number }) => Float32Array
-  keep: (call: { state: number; rows: Int32Array }) => undefined
+  finished: (call: { state: number; positions: Int32Array }) => Float32Array
   /** Frees a session or the buffers of a state. */
   release: (call: { session?: number; state?: number }) => undefined
   close: (call: object) => undefined

@@ -3,7 +3,6 @@ import type { InferenceSession, Tensor } from 'onnxruntime-node'
 import { RuntimeError, SignstepError } from '../../errors/index.js'
 import { loadNative } from '../../native/index.js'
 import { lossOfLogits, predictionsOf } from '../loss.js'
-import type { StepResult } from '../program.js'
 import { AttackBuffers } from './attack-buffers.js'
 import {
   type Argument,
@@ -64,18 +63,19 @@ const handlers: Handlers = {
     stateOf(state).start(native, rule)
     return undefined
   },
-  async step({ state, session, rule, hold, remember }): Promise<StepResult> {
+  async step({ state, session, rule, retire, remember }) {
     const buffers = stateOf(state)
     const { logits, loss, input_gradient } = await run(session, feedsOf(buffers), ['logits', 'loss', 'input_gradient'])
     const predictions = predictionsOf(logits, buffers.classes)
     if (remember) buffers.remember(loss, rule.direction)
-    const held = hold
+    const fooled = retire
       ? Uint8Array.from(predictions, (found, i) =>
           Number(buffers.targets ? found === buffers.targets[i] : found !== buffers.labels[i]),
         )
       : undefined
-    const { nan, zero } = buffers.step(native, rule, input_gradient, held)
-    return { loss, predictions, nanGradients: nan, zeroGradients: zero }
+    const { nan, zero } = buffers.step(native, rule, input_gradient, fooled)
+    const kept = fooled?.includes(1) ? buffers.retire(fooled) : undefined
+    return { loss, predictions, nanGradients: nan, zeroGradients: zero, kept }
   },
   async score({ state, session }) {
     const buffers = stateOf(state)
@@ -88,10 +88,7 @@ const handlers: Handlers = {
   async gradient({ state, session }) {
     return (await run(session, feedsOf(stateOf(state)), ['input_gradient'])).input_gradient
   },
-  keep({ state, rows }) {
-    stateOf(state).keep(rows)
-    return undefined
-  },
+  finished: ({ state, positions }) => stateOf(state).finished(positions),
   async release({ session, state }) {
     if (state !== undefined) states.delete(state)
     if (session !== undefined) {
