@@ -2,6 +2,8 @@
 export interface Progress {
   /** `fraction` of the work in [0,1]; `text` what is being done, without rate or time. */
   update(fraction: number, text: string): void
+  /** A line of its own, for what a reader should know at once. */
+  say(text: string): void
   /** Ends the rewritten line, so that other output starts on a fresh one. */
   finish(): void
 }
@@ -10,7 +12,7 @@ const REWRITE_EVERY_MS = 100
 const LINE_EVERY_MS = 5000
 
 export function createProgress(quiet: boolean, stream: NodeJS.WriteStream = process.stderr): Progress {
-  if (quiet) return { update() {}, finish() {} }
+  if (quiet) return { update() {}, say() {}, finish() {} }
   const start = performance.now()
   const pause = stream.isTTY ? REWRITE_EVERY_MS : LINE_EVERY_MS
   let last = stream.isTTY ? Number.NEGATIVE_INFINITY : start
@@ -26,6 +28,10 @@ export function createProgress(quiet: boolean, stream: NodeJS.WriteStream = proc
       if (stream.isTTY) stream.write(`\r\u001b[K${line.slice(0, Math.max(20, (stream.columns ?? 80) - 1))}`)
       else stream.write(`${line}\n`)
       open = stream.isTTY
+    },
+    say(text) {
+      this.finish()
+      stream.write(`${text}\n`)
     },
     finish() {
       if (open) stream.write('\r\u001b[K')

@@ -36,6 +36,13 @@ export async function runEvaluation(path: string, options: RunOptions): Promise<
     given({ preprocess, mean, std, scale, channelOrder, inputSize, logits, device, precision, threads, batch }),
   )
   if (model.deviceNote !== undefined && !options.quiet) process.stderr.write(`${model.deviceNote}\n`)
+  // That a batch had to be halved, when it loads or later; what is to be said of the file can wait for the end.
+  const told = new Set(model.notes.filter((note) => !model.backend.notes.includes(note)))
+  const tell = (): void => {
+    for (const note of model.notes) if (!told.has(note)) progress.say(note)
+    for (const note of model.notes) told.add(note)
+  }
+  tell()
   const { resize, crop, interpolation, limit, labelMap } = options
   const dataset = await openDataset(
     options.data,
@@ -60,6 +67,7 @@ export async function runEvaluation(path: string, options: RunOptions): Promise<
       signal,
       onBatch: (batch) => folder?.append(batch),
       onProgress: ({ samples, total, attack, cleanAccuracy, robustAccuracy, step, fraction }) => {
+        tell()
         const parts = [`${samples}/${total} images`, attack]
         if (step) parts.push(`step ${step.step}/${step.steps}`, `loss ${step.meanLoss.toFixed(3)}`)
         parts.push(`clean ${(100 * cleanAccuracy).toFixed(1)} %`)
