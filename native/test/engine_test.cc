@@ -36,7 +36,7 @@ struct Batch {
   Batch() {
     for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<float>(i * 29 % 64) / 64;
   }
-  signstep_images images() const { return {kCount, pixels.data(), labels.data(), nullptr, indices.data(), 5}; }
+  signstep_images images() const { return {kCount, pixels.data(), labels.data(), nullptr, indices.data(), 5, nullptr}; }
   signstep_step_rule rule(std::uint32_t kind = SIGNSTEP_RULE_LINF) const { return {kind, 1, 1, 0, 0, alpha.data(), eps.data()}; }
 };
 
@@ -228,7 +228,7 @@ struct EarlyStop {
   }
   void radii(float eps) { radius = eps; }
   signstep_attack* begin(const Loaded& loaded, std::uint32_t from, std::uint32_t images) const {
-    const signstep_images under{images, batch.pixels.data() + from * kPixels, batch.labels.data() + from, nullptr, batch.indices.data() + from, seed};
+    const signstep_images under{images, batch.pixels.data() + from * kPixels, batch.labels.data() + from, nullptr, batch.indices.data() + from, seed, nullptr};
     signstep_attack* attack = nullptr;
     EXPECT(sim()->attack_begin(loaded.program, &under, &attack) == SIGNSTEP_OK);
     const std::vector<float> eps(images, radius);
