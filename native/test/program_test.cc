@@ -1,5 +1,8 @@
 // The plan file: what is written is read back, and nothing else is.
+#include <algorithm>
 #include <cmath>
+#include <initializer_list>
+#include <iterator>
 #include <limits>
 #include <random>
 #include <string>
@@ -212,6 +215,83 @@ TEST("a program that reads what was not written, or leaves its results out, is r
   EXPECT(mentions(refusal_after([](Program& p) { p.gradient.pop_back(); }), "image gradient"));
   EXPECT(mentions(refusal_after([](Program& p) { p.gradient.clear(); }), "one loss, found 0"));
   EXPECT(mentions(refusal_after([](Program& p) { p.forward[2].buffers[1] = p.forward[2].buffers[0]; }), "written before"));
+}
+
+namespace {
+
+// The first product as a convolution of one tap: pictures of 2 x 2 pixels and 8 channels to 6.
+void make_convolution(Step& step) {
+  const Dim ints[] = {-1, 6, 0, 1, 2, 2, 8, 2, 2, 1, 1, 0, 0, 1, 1, 1, 1, 2, 2, 1, 1, 0, 0};
+  step.op = Op::convolution;
+  std::fill(step.ints, step.ints + kInts, 0);
+  std::copy(std::begin(ints), std::end(ints), step.ints);
+}
+template <class Change>
+std::string convolution_refused(Change change) {
+  return refusal_after([&](Program& p) {
+    make_convolution(p.forward[0]);
+    change(p.forward[0]);
+  });
+}
+
+}  // namespace
+
+TEST("a convolution may look beyond its picture but writes within the grid it names") {
+  EXPECT(convolution_refused([](Step&) {}).empty());
+  EXPECT(convolution_refused([](Step& s) { s.ints[11] = -1, s.ints[12] = -7; }).empty());
+  EXPECT(convolution_refused([](Step& s) { s.ints[7] = 1, s.ints[19] = 2, s.ints[21] = 1; }).empty());
+  EXPECT(mentions(convolution_refused([](Step& s) { s.ints[21] = 1; }), "grid: expected positions below 2, found 2"));
+  EXPECT(mentions(convolution_refused([](Step& s) { s.ints[20] = 2; }), "grid: expected positions below 2, found 2"));
+  EXPECT(mentions(convolution_refused([](Step& s) { s.ints[22] = -1; }), "first of the grid"));
+  EXPECT(mentions(convolution_refused([](Step& s) { s.ints[17] = 3; }), "out: expected at least 36 elements at batch 1, found 24"));
+  EXPECT(mentions(convolution_refused([](Step& s) { s.ints[4] = 3; }), "a: expected at least 48 elements at batch 1, found 32"));
+  EXPECT(mentions(convolution_refused([](Step& s) { s.ints[13] = 2; }), "b: expected 6 x 16 elements, found 48"));
+  EXPECT(mentions(convolution_refused([](Step& s) { s.ints[15] = 0; }), "step_y: expected 1 to"));
+  EXPECT(mentions(convolution_refused([](Step& s) { s.ints[9] = std::numeric_limits<std::int32_t>::max(), s.ints[11] = 1; }), "no pixel beyond"));
+  EXPECT(mentions(convolution_refused([](Step& s) { s.ints[2] = 12; }), "epilogue"));
+  EXPECT(mentions(convolution_refused([](Step& s) { s.ints[2] = 11; }), "out: expected float32, found value"));
+  EXPECT(mentions(convolution_refused([](Step& s) { s.ints[0] = 1; }), "a multiple of the batch"));
+  EXPECT(mentions(convolution_refused([](Step& s) { s.ints[2] = 10; }), "aux: expected a buffer, found none"));
+  EXPECT(mentions(convolution_refused([](Step& s) { s.buffers[7] = s.buffers[3]; }), "operand 7"));
+}
+
+TEST("the residual of a convolution may be what it writes, its input may not") {
+  const auto in_place = [](int slot) {
+    return refusal_after([&](Program& p) {
+      Step step = p.gradient[0];
+      make_convolution(step);
+      p.gradient.insert(p.gradient.begin() + 1, step);
+      p.gradient[1].buffers[slot] = step.buffers[2];
+    });
+  };
+  EXPECT(in_place(5).empty());
+  EXPECT(mentions(in_place(0), "out: expected another buffer than a, found the same") || mentions(in_place(0), "a: expected at least"));
+}
+
+TEST("a pool has an element for every position of its window, and its backward one for every pixel") {
+  const auto pool = [](Op op, std::initializer_list<std::int32_t> buffers, Dim rows, Dim whole = 0) {
+    return refusal_after([&](Program& p) {
+      Step step = p.forward[2];
+      std::fill(step.buffers, step.buffers + kBuffers, kNone);
+      std::copy(buffers.begin(), buffers.end(), step.buffers);
+      const Dim ints[] = {-1, 1, 2, 2, 6, rows, rows, 1, 1, 0, 0, 2, 2, 1, 1, whole};
+      std::fill(step.ints, step.ints + kInts, 0);
+      std::copy(std::begin(ints), std::end(ints), step.ints);
+      step.op = op;
+      p.forward.insert(p.forward.begin() + 3, step);
+    });
+  };
+  // Buffers 3 and 4 hold 24 elements an image, as 2 x 2 x 6; 6 too.
+  EXPECT(pool(Op::max_pool, {6, 3}, 2).empty());
+  EXPECT(pool(Op::max_pool_backward, {6, 3, 4}, 1).empty());
+  EXPECT(pool(Op::average_pool, {6, 3}, 1, 1).empty());
+  EXPECT(pool(Op::average_pool_backward, {6, 4}, 2).empty());
+  EXPECT(mentions(pool(Op::max_pool, {6, 3}, 3), "out: expected at least 54 elements at batch 1, found 24"));
+  EXPECT(mentions(pool(Op::max_pool_backward, {6, 3, 4}, 3), "dy: expected at least 54"));
+  EXPECT(mentions(pool(Op::average_pool_backward, {6, 4}, 3), "dy: expected at least 54"));
+  EXPECT(mentions(pool(Op::average_pool, {6, 3}, 2, 2), "whole"));
+  EXPECT(mentions(pool(Op::max_pool, {6, 6}, 2), "another buffer than in"));
+  EXPECT(mentions(pool(Op::max_pool_backward, {6, 3}, 2), "dy: expected a buffer, found none"));
 }
 
 TEST("indices of a gather are looked at one by one") {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { loadNative, type NativeEngine } from '#signstep/native/index.js'
 import { cli, demo, scratch } from '../support/cli.js'
+import { uncoveredModel } from '../support/uncovered-model.js'
 
 const vit = demo('vit.onnx')
 
@@ -29,7 +30,7 @@ describe('signstep compile', () => {
 
   it('refuses a model that no kernel covers, and writes nothing', async () => {
     const folder = scratch()
-    const { code, stderr } = await cli(['compile', demo('resnet.onnx'), '-o', join(folder, 'r.plan')])
+    const { code, stderr } = await cli(['compile', await uncoveredModel(), '-o', join(folder, 'r.plan')])
     expect([code, readdirSync(folder)]).toEqual([1, []])
     expect(stderr).toContain('OPERATOR_UNSUPPORTED')
   })

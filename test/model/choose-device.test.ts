@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Binding } from '#signstep/native/index.js'
-import { demo } from '../support/cli.js'
 import { type FakeInstallation, installFakeEngine } from '../support/fake-engine.js'
 import { linearModel } from '../support/linear-model.js'
+import { uncoveredModel } from '../support/uncovered-model.js'
 
 /** The addon that everything below gets: beside it lies a plugin `cuda` with two devices that have room for three images. */
 const installed = vi.hoisted(() => ({ native: undefined as Binding | undefined }))
@@ -42,13 +42,14 @@ describe('a model on a machine with GPUs', () => {
   })
 
   it('stays on the processor if our kernels do not cover it, and says why', async () => {
-    await using model = await loadModel(demo('resnet.onnx'))
+    await using model = await loadModel(await uncoveredModel())
     expect(model.backend.name).toBe('cpu')
     expect(model.deviceNote).toMatch(/^device cpu: ONNX Runtime .*; not cuda: .*Conv/)
   })
 
   it('refuses a precision that no device of this machine has for the model, instead of taking another', async () => {
-    const load = (precision: 'bf16' | 'fp16') => loadModel(demo('resnet.onnx'), { precision })
+    const uncovered = await uncoveredModel()
+    const load = (precision: 'bf16' | 'fp16') => loadModel(uncovered, { precision })
     await expect(load('fp16')).rejects.toMatchObject({ code: 'OPERATOR_UNSUPPORTED' })
     // The plugin for bf16 on the processor does not lie beside this addon.
     await expect(load('bf16')).rejects.toMatchObject({ code: 'DEVICE_UNAVAILABLE' })

@@ -33,6 +33,7 @@ class StepCheck {
     for (const float value : step_.floats)
       if (std::isnan(value)) refuse("floats", "numbers", "NaN");
     if (step_.op == Op::gemm && !is_epilogue(step_.ints[3])) refuse("epilogue", "0 to 11 or 13", std::to_string(step_.ints[3]));
+    if (step_.op == Op::convolution && (!is_epilogue(step_.ints[2]) || step_.ints[2] == kNormBackward)) refuse("epilogue", "0 to 11", std::to_string(step_.ints[2]));
     check_operands();
     switch (step_.op) {
       case Op::gemm: return gemm();
@@ -51,6 +52,11 @@ class StepCheck {
       case Op::fill: return fill();
       case Op::loss: return loss();
       case Op::row_statistics: return row_statistics();
+      case Op::convolution: return convolution();
+      case Op::max_pool:
+      case Op::max_pool_backward:
+      case Op::average_pool:
+      case Op::average_pool_backward: return pool();
     }
   }
 
@@ -95,7 +101,8 @@ class StepCheck {
   // Read at the very element that is written, by the thread that writes it.
   bool in_place(int slot) const {
     switch (step_.op) {
-      case Op::gemm: return slot == 5 || slot == 6;
+      case Op::gemm:
+      case Op::convolution: return slot == 5 || slot == 6;
       case Op::layer_norm_backward: return slot == 4;
       case Op::elementwise: return contiguous(slot);
       default: return false;
@@ -116,7 +123,7 @@ class StepCheck {
   bool flag(int index, const char* name) const { return integer(index, name, 0, 1) == 1; }
   // Whether rows of finished images may be left out: then the rows must be as many for every image.
   void live(int index) const {
-    if (flag(index, "live") && step_.ints[0] >= 0) refuse("rows", "a multiple of the batch, as `live` says", std::to_string(step_.ints[0]));
+    if (flag(index, "live") && step_.ints[0] >= 0) refuse("rows or images", "a multiple of the batch, as `live` says", std::to_string(step_.ints[0]));
   }
 
   void holds(int slot, const char* name, std::int64_t elements) const {
@@ -156,23 +163,31 @@ class StepCheck {
     return last + 1;
   }
 
-  void gemm() const {
-    const std::int64_t rows = count(0, "rows"), n = size(1, "n"), k = size(2, "k");
-    const Dim epilogue = step_.ints[3];
-    value(0, "a", times(stored_rows(rows, 4, "a_group"), k));
+  // The constant operand of a product.
+  void weight(std::int64_t n, std::int64_t k) const {
     typed(1, "b", ElementType::value);
     const Buffer& b = buffer(1);
     if (b.storage == Storage::activation) refuse("b", "a constant", "an activation");
     if (b.elements != times(n, k)) refuse("b", std::to_string(n) + " x " + std::to_string(k) + " elements", std::to_string(b.elements));
     if (b.storage == Storage::transposed && (b.rows != k || b.columns != n))
       refuse("b", std::to_string(k) + " x " + std::to_string(n) + " to transpose", std::to_string(b.rows) + " x " + std::to_string(b.columns));
-    const std::int64_t out = times(stored_rows(rows, 7, "out_group"), n);
+  }
+  // What a product's epilogue writes and reads; `out` elements of each.
+  void results(Dim epilogue, std::int64_t out, std::int64_t n) const {
     typed(2, "out", epilogue == kStoreFloat ? ElementType::float32 : ElementType::value);
     holds(2, "out", out);
     if (given(3)) float32(3, "bias", n);
     if (given(4)) float32(4, "scale", n);
     if (given(5)) value(5, "residual", out);
     if (given(6)) value(6, "aux", out);
+  }
+
+  void gemm() const {
+    const std::int64_t rows = count(0, "rows"), n = size(1, "n"), k = size(2, "k");
+    const Dim epilogue = step_.ints[3];
+    value(0, "a", times(stored_rows(rows, 4, "a_group"), k));
+    weight(n, k);
+    results(epilogue, times(stored_rows(rows, 7, "out_group"), n), n);
     if (given(7)) {
       const std::int64_t group = integer(7, "out_group", 1, kInt32);
       float32(7, "table", times(group, n));
@@ -216,6 +231,71 @@ class StepCheck {
     live(3);
     value(0, "x", times(rows, columns));
     float32(1, "statistics", statistics_of(rows, columns));
+  }
+
+  struct Window {
+    std::int64_t pixels, channels, positions, taps;
+  };
+  // The window whose 13 ints begin at `index`. It may begin anywhere, but no pixel's number may overflow. Its first pixel is a plain number,
+  // negative where there is padding.
+  Window window(int index) const {
+    static constexpr const char* kNames[] = {"height", "width", "channels", "rows_y", "rows_x", "stride_y", "stride_x",
+                                             "first_y", "first_x", "taps_y", "taps_x", "step_y", "step_x"};
+    std::int64_t values[13];
+    for (int i = 0; i < 13; ++i) {
+      const bool first = i == 7 || i == 8;
+      const std::int64_t found = step_.ints[index + i], low = first ? -kInt32 : 1;
+      if (found < low || found > kInt32) refuse(kNames[i], std::to_string(low) + " to " + std::to_string(kInt32), std::to_string(found));
+      values[i] = found;
+    }
+    for (const int axis : {0, 1}) {
+      const std::int64_t last = plus(plus(values[7 + axis], times(values[3 + axis] - 1, values[5 + axis])), times(values[9 + axis] - 1, values[11 + axis]));
+      if (last > kInt32) refuse(kNames[7 + axis], "no pixel beyond 2^31", std::to_string(last));
+    }
+    return {times(values[0], values[1]), values[2], times(values[3], values[4]), times(values[9], values[10])};
+  }
+  // Pixels of the images into which the positions of the window at `window` are written, by the grid whose 6 ints begin at `index`.
+  std::int64_t grid(int index, int window) const {
+    std::int64_t pixels = 1;
+    for (const int axis : {0, 1}) {
+      const auto fixed = [&](int at, const char* name, std::int64_t low) {
+        const std::int64_t found = step_.ints[at];
+        if (found < low || found > kInt32) refuse(name, std::to_string(low) + " to " + std::to_string(kInt32), std::to_string(found));
+        return found;
+      };
+      const std::int64_t size = fixed(index + axis, axis == 0 ? "grid height" : "grid width", 1);
+      const std::int64_t stride = fixed(index + 2 + axis, "grid stride", 1), first = fixed(index + 4 + axis, "first of the grid", 0);
+      const std::int64_t last = plus(first, times(step_.ints[window + 3 + axis] - 1, stride));
+      if (last >= size) refuse("grid", "positions below " + std::to_string(size), std::to_string(last));
+      pixels = times(pixels, size);
+    }
+    return pixels;
+  }
+
+  void convolution() const {
+    const std::int64_t images = count(0, "images"), n = size(1, "n");
+    const Window seen = window(4);
+    value(0, "a", times(times(images, seen.pixels), seen.channels));
+    const std::int64_t k = times(seen.taps, seen.channels);
+    if (k > kInt32) refuse("taps x channels", "at most " + std::to_string(kInt32), std::to_string(k));
+    weight(n, k);
+    results(step_.ints[2], times(times(images, grid(17, 4)), n), n);
+    live(3);
+  }
+
+  void pool() const {
+    const std::int64_t images = count(0, "images");
+    const Window seen = window(2);
+    live(1);
+    const std::int64_t pixels = times(times(images, seen.pixels), seen.channels);
+    const std::int64_t positions = times(times(images, seen.positions), seen.channels);
+    const bool backward = step_.op == Op::max_pool_backward || step_.op == Op::average_pool_backward;
+    for (const StepOperand& operand : operands(step_)) {
+      // The gradient of the result, or the result: an element for each position of the window. All else has one for each pixel.
+      const bool small = backward ? std::strcmp(operand.name, "dy") == 0 : operand.access == Access::write;
+      value(operand.slot, operand.name, small ? positions : pixels);
+    }
+    if (step_.op == Op::average_pool || step_.op == Op::average_pool_backward) flag(15, "whole");
   }
 
   void layer_norm() const {

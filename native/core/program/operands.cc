@@ -26,6 +26,20 @@ constexpr StepOperand kGemmNormBackward[] = {
     {0, "a", kRead, false},   {1, "b", kRead, false},  {2, "out", kWrite, false}, {5, "residual", kRead, true},
     {6, "x", kRead, false}, {8, "norm_statistics", kRead, false}, {11, "dots", kRead, false},
 };
+constexpr StepOperand kConvolution[] = {
+    {0, "a", kRead, false},  {1, "b", kRead, false},    {2, "out", kWrite, false},
+    {3, "bias", kRead, true}, {4, "scale", kRead, true}, {5, "residual", kRead, true},
+};
+constexpr StepOperand kConvolutionActivation[] = {
+    {0, "a", kRead, false},    {1, "b", kRead, false},    {2, "out", kWrite, false},    {3, "bias", kRead, true},
+    {4, "scale", kRead, true}, {5, "residual", kRead, true}, {6, "aux", kWrite, true},
+};
+constexpr StepOperand kConvolutionBackward[] = {
+    {0, "a", kRead, false},    {1, "b", kRead, false},    {2, "out", kWrite, false},    {3, "bias", kRead, true},
+    {4, "scale", kRead, true}, {5, "residual", kRead, true}, {6, "aux", kRead, false},
+};
+constexpr StepOperand kMaxPoolBackward[] = {{0, "dx", kWrite, false}, {1, "x", kRead, false}, {2, "dy", kRead, false}};
+constexpr StepOperand kAveragePoolBackward[] = {{0, "dx", kWrite, false}, {1, "dy", kRead, false}};
 constexpr StepOperand kLayerNorm[] = {{0, "x", kRead, false}, {1, "y", kWrite, false}, {2, "rstd", kWrite, false}};
 constexpr StepOperand kLayerNormBackward[] = {
     {0, "dy", kRead, false}, {1, "y", kRead, false}, {2, "rstd", kRead, true}, {3, "dx", kWrite, false}, {4, "addend", kRead, true},
@@ -68,6 +82,11 @@ const char* op_name(Op op) {
     case Op::fill: return "fill";
     case Op::loss: return "loss";
     case Op::row_statistics: return "row_statistics";
+    case Op::convolution: return "convolution";
+    case Op::max_pool: return "max_pool";
+    case Op::max_pool_backward: return "max_pool_backward";
+    case Op::average_pool: return "average_pool";
+    case Op::average_pool_backward: return "average_pool_backward";
   }
   return nullptr;
 }
@@ -79,6 +98,14 @@ std::span<const StepOperand> operands(const Step& step) {
       if (writes_aux(step.ints[3])) return kGemmActivation;
       if (reads_aux(step.ints[3])) return kGemmBackward;
       return kGemm;
+    case Op::convolution:
+      if (writes_aux(step.ints[2])) return kConvolutionActivation;
+      if (reads_aux(step.ints[2])) return kConvolutionBackward;
+      return kConvolution;
+    case Op::max_pool:
+    case Op::average_pool: return kUnary;
+    case Op::max_pool_backward: return kMaxPoolBackward;
+    case Op::average_pool_backward: return kAveragePoolBackward;
     case Op::layer_norm: return kLayerNorm;
     case Op::layer_norm_backward: return kLayerNormBackward;
     case Op::attention: return kAttention;

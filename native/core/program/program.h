@@ -100,6 +100,7 @@ inline constexpr std::int32_t kNone = -1;
  *                      residual, aux: as those of gemm
  *                      ints: images, n, epilogue, live, then the window: height, width, channels, rows_y, rows_x, stride_y, stride_x, first_y,
  *                      first_x, taps_y, taps_x, step_y, step_x, then the grid of out: height, width, stride_y, stride_x, first_y, first_x
+ *                      (a window and a grid are plain numbers; first_y and first_x are negative where there is padding)
  *                      (transposed convolutions too: a stride s makes s x s steps, each of which writes the pixels of one grid)
  *  max_pool            buffers: out, in            ints: images, live, window (13, as above)
  *  max_pool_backward   buffers: dx, x, dy          ints: the same; each window's gradient goes to the first of its greatest pixels

@@ -36,10 +36,10 @@ class Arguments {
   void dims(int from, int count, std::int64_t* out) const {
     for (int i = 0; i < count; ++i) out[i] = dim(from + i);
   }
-  // Rows of images in order: finished images are left out.
-  kernels::Live live(int rows, int flag) const {
+  // Rows of images in order, `each` for one of what the step counts: finished images are left out.
+  kernels::Live live(int rows, int flag, std::int32_t each = 1) const {
     if (step_.ints[flag] != 1 || step_.ints[rows] >= 0) return {};
-    return {pass_.live, static_cast<std::int32_t>(-step_.ints[rows])};
+    return {pass_.live, static_cast<std::int32_t>(-step_.ints[rows]) * each};
   }
 
  private:
@@ -47,7 +47,8 @@ class Arguments {
   const Step& step_;
 };
 
-kernels::Gemm gemm_of(const Pass& pass, const Step& step) {
+// What a matrix product and a convolution have in common.
+kernels::Gemm product_of(const Pass& pass, const Step& step) {
   const Arguments at(pass, step);
   kernels::Gemm gemm;
   gemm.precision = pass.precision;
@@ -58,9 +59,15 @@ kernels::Gemm gemm_of(const Pass& pass, const Step& step) {
   gemm.scale = at.array<float>(4);
   gemm.residual = at.pointer(5);
   gemm.aux = at.pointer(6);
+  gemm.n = at.number(1);
+  return gemm;
+}
+
+kernels::Gemm gemm_of(const Pass& pass, const Step& step) {
+  const Arguments at(pass, step);
+  kernels::Gemm gemm = product_of(pass, step);
   gemm.table = at.array<float>(7);
   gemm.rows = at.dim(0);
-  gemm.n = at.number(1);
   gemm.k = at.number(2);
   gemm.epilogue = static_cast<kernels::Epilogue>(step.ints[3]);
   gemm.a_map = {at.number(4), at.number(5), at.number(6)};
@@ -72,6 +79,38 @@ kernels::Gemm gemm_of(const Pass& pass, const Step& step) {
   gemm.dots = at.array<float>(11);
   gemm.dot_parts = at.number(12);
   return gemm;
+}
+
+// A window is made of plain numbers: a negative first pixel is padding, no multiple of the batch.
+kernels::Window window_of(const Step& step, int from) {
+  kernels::Window window;
+  std::int32_t* const fields[] = {&window.height,   &window.width,   &window.channels, &window.rows_y, &window.rows_x, &window.stride_y, &window.stride_x,
+                                  &window.first_y,  &window.first_x, &window.taps_y,   &window.taps_x, &window.step_y, &window.step_x};
+  for (std::int32_t* const field : fields) *field = static_cast<std::int32_t>(step.ints[from++]);
+  return window;
+}
+
+kernels::Convolution convolution_of(const Pass& pass, const Step& step) {
+  const Arguments at(pass, step);
+  kernels::Convolution args;
+  args.product = product_of(pass, step);
+  args.product.epilogue = static_cast<kernels::Epilogue>(step.ints[2]);
+  args.images = at.number(0);
+  args.window = window_of(step, 4);
+  args.grid = {at.number(17), at.number(18), at.number(19), at.number(20), at.number(21), at.number(22)};
+  args.product.live = at.live(0, 3, args.window.rows_y * args.window.rows_x);
+  return args;
+}
+
+kernels::Pool pool_of(const Pass& pass, const Step& step, bool whole) {
+  const Arguments at(pass, step);
+  kernels::Pool args;
+  args.precision = pass.precision;
+  args.images = at.number(0);
+  args.window = window_of(step, 2);
+  args.whole = whole;
+  args.live = at.live(0, 1, args.window.rows_y * args.window.rows_x);
+  return args;
 }
 
 kernels::Strided strided(const Arguments& at, int from) { return {at.dim(from), at.dim(from + 1), at.dim(from + 2), at.dim(from + 3)}; }
@@ -266,6 +305,16 @@ void launch_step(const Pass& pass, const Step& step, rt::Stream stream) {
       args.live = pass.live;
       return kernels::loss_head(args, stream);
     }
+    case Op::convolution:
+      return kernels::convolution(convolution_of(pass, step), stream);
+    case Op::max_pool:
+      return kernels::max_pool(pool_of(pass, step, false), at.pointer(1), at.pointer(0), stream);
+    case Op::max_pool_backward:
+      return kernels::max_pool_backward(pool_of(pass, step, false), at.pointer(1), at.pointer(2), at.pointer(0), stream);
+    case Op::average_pool:
+      return kernels::average_pool(pool_of(pass, step, step.ints[15] != 0), at.pointer(1), at.pointer(0), stream);
+    case Op::average_pool_backward:
+      return kernels::average_pool_backward(pool_of(pass, step, step.ints[15] != 0), at.pointer(1), at.pointer(0), stream);
   }
   throw rt::Failure{rt::Failure::Kind::internal, "unknown operation " + std::to_string(static_cast<int>(step.op))};
 }

@@ -15,18 +15,21 @@ import type { NormGradient } from './folded-norms.js'
 import { reshapes } from './functions.js'
 import { type Epilogue, PlanBuffer } from './program.js'
 import { elementsOf, isDense, reshaped, transposed, type View, viewOf } from './view.js'
+import { leavesPixelsOut } from './windows.js'
 
 /**
- * A product with a constant matrix and what its epilogue takes in: bias, scale, position table, residual, activation or an activation's
+ * A product with a constant matrix, or a convolution, and what its epilogue takes in: bias, scale, position table, residual, activation or an activation's
  * backward. The step is emitted in the place of the last node taken in, where all operands exist.
  */
 export interface Chain {
   readonly root: Node
   /** Rows of the product. */
   readonly a: Value
-  /** The constant operand [K,N], or [N,K] where `transposedB`. */
+  /** The constant operand [K,N], or [N,K] where `transposedB`; of a convolution its weight [O,kh,kw,I]. */
   readonly matrix: Value
   readonly transposedB: boolean
+  /** Columns of the product. */
+  readonly n: number
   readonly nodes: readonly Node[]
   readonly output: Value
   readonly epilogue: Epilogue
@@ -122,6 +125,7 @@ export function constantMatrix(root: Node): { matrix: Value; transposedB: boolea
 
 /** The chain that starts at a product with a constant matrix, or undefined where the node is none. */
 export function chainAt(root: Node, uses: Uses, kept: ReadonlySet<Value>, taken: ReadonlySet<Node>): Chain | undefined {
+  if (convolutions.has(root.op)) return convolutionAt(root, uses, kept, taken)
   const operand = constantMatrix(root)
   const [a, , c] = root.inputs
   if (operand === undefined || a === undefined) return undefined
@@ -131,28 +135,52 @@ export function chainAt(root: Node, uses: Uses, kept: ReadonlySet<Value>, taken:
   const alpha = root.op === 'Gemm' ? intAttribute(attributes, 'alpha', 1) : 1
   if (alpha !== 1 && c !== undefined) return undefined
 
-  const chain = {
-    root,
-    a,
-    matrix,
-    transposedB,
-    nodes: [root],
-    output: root.outputs[0],
-    epilogue: 'store' as Epilogue,
-    bias: undefined as FloatVector | undefined,
-    scale: alpha === 1 ? undefined : new Float32Array(n).fill(alpha),
-    table: undefined as Chain['table'],
-    residual: undefined as Value | undefined,
-    aux: undefined as Value | undefined,
-    auxKept: false,
-    prefix: undefined as Chain['prefix'],
-  }
+  const chain = started(root, a, matrix, transposedB, n)
+  if (alpha !== 1) chain.scale = new Float32Array(n).fill(alpha)
   if (c !== undefined) {
     chain.bias = perColumn(c, n, intAttribute(attributes, 'beta', 1))
     if (chain.bias === undefined) return undefined
   }
+  takeIn(chain, uses, kept, taken)
+  return chain
+}
+
+/** Convolutions and their backward, with a constant weight: their output is rows of pixels, as a product's is. */
+const convolutions: ReadonlySet<string> = new Set(['signstep.Convolution', 'signstep.ConvolutionBackward'])
+
+function convolutionAt(root: Node, uses: Uses, kept: ReadonlySet<Value>, taken: ReadonlySet<Node>): Chain | undefined {
+  const [a, weight] = root.inputs
+  if (a === undefined || weight?.constant === undefined) return undefined
+  const chain = started(root, a, weight, false, root.outputs[0].shape[3] as number)
+  takeIn(chain, uses, kept, taken)
+  return chain
+}
+
+const started = (root: Node, a: Value, matrix: Value, transposedB: boolean, n: number): Building => ({
+  root,
+  a,
+  matrix,
+  transposedB,
+  n,
+  nodes: [root],
+  output: root.outputs[0],
+  epilogue: 'store',
+  bias: undefined,
+  scale: undefined,
+  table: undefined,
+  residual: undefined,
+  aux: undefined,
+  auxKept: false,
+  prefix: undefined,
+})
+
+/** Takes into the chain what follows, as far as an epilogue goes. */
+function takeIn(chain: Building, uses: Uses, kept: ReadonlySet<Value>, taken: ReadonlySet<Node>): void {
+  const { n } = chain
+  const product = !convolutions.has(chain.root.op)
+  const sparse = !product && leavesPixelsOut(chain.root)
   const take = (node: Node): void => {
-    chain.nodes.push(node)
+    chain.nodes = [...chain.nodes, node]
     chain.output = node.outputs[0]
   }
   // Whether the rows still follow one another as the product makes them.
@@ -162,12 +190,15 @@ export function chainAt(root: Node, uses: Uses, kept: ReadonlySet<Value>, taken:
     const users = uses.get(value) ?? []
     if (kept.has(value) || users.length === 0 || users.some((user) => taken.has(user))) break
     const plain = chain.residual === undefined && chain.table === undefined
+    // Behind a residual an epilogue has a ReLU or its backward, and nothing more.
+    const mayBend = chain.table === undefined && chain.scale === undefined
 
     // An activation whose backward needs the pre-activation.
     const activation = users.find(({ op }) => op === 'Gelu' || op === 'Relu')
     const others = users.filter((user) => user !== activation)
     const backwards = others.every((user) => user.op === 'signstep.ActivationBackward' && user.inputs[0] === value)
-    if (activation !== undefined && backwards && plain && chain.scale === undefined) {
+    const bends = plain || (activation?.op === 'Relu' && others.length === 0)
+    if (activation !== undefined && backwards && mayBend && bends && !sparse) {
       const kind =
         activation.op === 'Relu' ? 'relu' : activation.attributes.approximate === 'tanh' ? 'gelu_tanh' : 'gelu_erf'
       chain.epilogue = kind
@@ -179,20 +210,23 @@ export function chainAt(root: Node, uses: Uses, kept: ReadonlySet<Value>, taken:
     if (users.length !== 1) break
     const [user] = users
     const layout = layoutDetour(value, uses, kept, n)
-    if (layout.nodes.length > 0) {
+    if (layout.nodes.length > 0 && product && chain.residual === undefined) {
       for (const node of layout.nodes) take(node)
       ordered &&= layout.dense
       continue
     }
     if (user.outputs[0].shape.at(-1) !== n) break
     if (user.op === 'signstep.ActivationBackward' && user.inputs[1] === value && user.inputs[0] !== value) {
-      if (!plain || chain.scale !== undefined || chain.bias !== undefined) break
-      chain.epilogue = `${String(user.attributes.kind)}_backward` as Epilogue
+      const kind = String(user.attributes.kind)
+      if (!mayBend || chain.bias !== undefined || !(plain || kind === 'relu')) break
+      if (sparse && chain.residual !== undefined && !masked(chain.residual, user.inputs[0])) break
+      chain.epilogue = `${kind}_backward` as Epilogue
       chain.aux = user.inputs[0]
       take(user)
       break
     }
-    if (user.op === 'Concat' && ordered && chain.prefix === undefined && chain.residual === undefined) {
+    if (chain.residual !== undefined || (sparse && user.op !== 'Add')) break
+    if (user.op === 'Concat' && product && ordered && chain.prefix === undefined) {
       const prefix = prefixOf(user, value, n)
       if (prefix === undefined || (chain.table !== undefined && chain.table.period !== value.shape[1])) break
       chain.prefix = prefix
@@ -202,6 +236,13 @@ export function chainAt(root: Node, uses: Uses, kept: ReadonlySet<Value>, taken:
     if (user.op !== 'Add' && user.op !== 'Mul') break
     const other = user.inputs[0] === value ? user.inputs[1] : user.inputs[0]
     if (other === undefined || other === value || !sameShape(user.outputs[0].shape, value.shape)) break
+    if (sparse) {
+      // Only its own pixels are written: the others must be there, in a buffer that nobody else wants.
+      if (!overwritable(other, uses, kept) || !sameShape(other.shape, value.shape)) break
+      chain.residual = other
+      take(user)
+      continue
+    }
     const vector = perColumn(other, n)
     if (user.op === 'Mul') {
       if (vector === undefined || !plain || chain.prefix !== undefined) break
@@ -215,20 +256,26 @@ export function chainAt(root: Node, uses: Uses, kept: ReadonlySet<Value>, taken:
       continue
     }
     const rows = ordered ? perRow(other, value.shape, n) : undefined
-    if (rows !== undefined && chain.residual === undefined) {
+    if (rows !== undefined) {
       if (!addRows(chain, rows, value.shape[1] as number, n)) break
       take(user)
       continue
     }
-    if (other.constant === undefined && chain.residual === undefined && plain && sameShape(other.shape, value.shape)) {
-      chain.residual = other
-      take(user)
-      break
-    }
-    break
+    if (other.constant !== undefined || !plain || !sameShape(other.shape, value.shape)) break
+    chain.residual = other
+    take(user)
   }
-  return chain
 }
+
+/** Whether a value has been through the backward of a ReLU whose result this is. */
+const masked = ({ producer }: Value, result: Value | undefined): boolean =>
+  producer?.op === 'signstep.ActivationBackward' && producer.attributes.kind === 'relu' && producer.inputs[0] === result
+
+/** Operators whose result lies in a buffer of its own. */
+const computing: ReadonlySet<string> = new Set([...convolutions, 'MatMul', 'Add', 'signstep.ActivationBackward'])
+
+const overwritable = (value: Value, uses: Uses, kept: ReadonlySet<Value>): boolean =>
+  value.producer !== undefined && computing.has(value.producer.op) && uses.get(value)?.length === 1 && !kept.has(value)
 
 type Building = { -readonly [K in keyof Chain]: Chain[K] }
 

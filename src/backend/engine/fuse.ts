@@ -8,13 +8,16 @@ import {
   uniformValue,
   type Value,
 } from '../../graph/index.js'
-import { float32Tensor, numbersOf } from '../../tensor/index.js'
+import { float32Tensor, isFloat, numbersOf } from '../../tensor/index.js'
+import { channelsFirst, channelsLast, emitChannelsLast } from './channels-last.js'
+import { pictureOfPatches, windowed } from './fuse-convolution.js'
 import { attention, layerNorm, patches, softmax } from './own-operators.js'
 import { parallelProducts } from './parallel-products.js'
+import { affineOf } from './preprocessing.js'
 
 /**
- * Appends to `b` the forward graph with the engine's own operators in place of what they compute: patch embedding (preprocessing folded
- * into its weights), LayerNorm, attention, softmax. Returns images and logits there.
+ * Appends to `b` the forward graph with the engine's own operators in place of what they compute: patch embedding and convolutions (preprocessing
+ * folded into the weights of the first), pools, LayerNorm, attention, softmax. Returns images and logits there.
  */
 export function fuse(b: GraphBuilder, model: Graph): { images: Value; logits: Value } {
   const [input] = model.inputs
@@ -28,13 +31,17 @@ export function fuse(b: GraphBuilder, model: Graph): { images: Value; logits: Va
     }
     return own
   }
-  for (const { node, replacement } of plan(model, input)) {
+  const steps = plan(model, input)
+  const convolves = steps.some(({ node, replacement }) => node.op === 'Conv' && replacement !== undefined)
+  if (convolves && steps.every(({ replacement }) => replacement?.patch === undefined))
+    made.set(input, channelsFirst(b, pictureOfPatches(b, images, 1)))
+  for (const { node, replacement } of steps) {
     const operands = (replacement?.inputs ?? node.inputs).map((value) => value && translate(value))
-    const outputs = b.within(node.name, () =>
-      replacement === undefined
-        ? b.emitAll(node.op, operands, node.attributes, node.outputs.length)
-        : [replacement.emit(b, operands as Value[])],
-    )
+    const outputs = b.within(node.name, () => {
+      if (replacement !== undefined) return [replacement.emit(b, operands as Value[])]
+      const own = emitChannelsLast(b, node, operands)
+      return own === undefined ? b.emitAll(node.op, operands, node.attributes, node.outputs.length) : [own]
+    })
     for (const [i, own] of outputs.entries()) made.set(node.outputs[i], own)
   }
   return { images, logits: translate(model.outputs[0]) }
@@ -43,28 +50,61 @@ export function fuse(b: GraphBuilder, model: Graph): { images: Value; logits: Va
 /** What stands in for the first output of a node: other inputs, which may lie further up, and what is made of them. */
 export interface Replacement {
   readonly inputs: readonly (Value | undefined)[]
+  /** Side of the patches that it reads the images in. */
+  readonly patch?: number
   emit(b: GraphBuilder, inputs: readonly Value[]): Value
 }
 
-/** The nodes that are still needed once fused ones are replaced, in order. */
-function plan(model: Graph, images: Value): { node: Node; replacement: Replacement | undefined }[] {
+interface Planned {
+  readonly node: Node
+  readonly replacement: Replacement | undefined
+}
+
+/**
+ * The nodes that are still needed once fused ones are replaced, in order. Images lie in one layout: they are read in patches by all that
+ * read them, or by none.
+ */
+function plan(model: Graph, images: Value): Planned[] {
+  const patched = planned(model, images, true)
+  const readers = readersOf(images, patched, model.outputs)
+  const alike = readers.every(({ replacement }) => replacement?.patch === readers[0].replacement?.patch)
+  return alike ? patched : planned(model, images, false)
+}
+
+/** Those that read the content of a value; who only asks for its shape, or that of what follows from it, does not. */
+function readersOf(value: Value, steps: readonly Planned[], outputs: readonly Value[]): Planned[] {
+  const read = new Set<Value>(outputs)
+  return [...steps].reverse().filter(({ node, replacement }) => {
+    if (!node.outputs.some((output) => read.has(output))) return false
+    const inputs = replacement?.inputs ?? node.inputs
+    for (const input of inputs)
+      if (input !== undefined && (isFloat(input.dtype) || input.dtype === 'bool')) read.add(input)
+    return inputs.includes(value)
+  })
+}
+
+function planned(model: Graph, images: Value, inPatches: boolean): Planned[] {
   const products = parallelProducts(model.nodes, model.outputs)
   const wanted = new Set<Value>(model.outputs)
-  const steps: { node: Node; replacement: Replacement | undefined }[] = []
+  const steps: Planned[] = []
   for (const node of [...model.nodes].reverse()) {
     if (!node.outputs.some((output) => wanted.has(output))) continue
     const alone = node.outputs.slice(1).every((output) => !wanted.has(output))
-    const replacement = alone ? (products.get(node) ?? replacementOf(node, images)) : undefined
+    const replacement = alone ? (products.get(node) ?? replacementOf(node, images, inPatches)) : undefined
     for (const input of replacement?.inputs ?? node.inputs) if (input !== undefined) wanted.add(input)
     steps.push({ node, replacement })
   }
   return steps.reverse()
 }
 
-function replacementOf(node: Node, images: Value): Replacement | undefined {
+function replacementOf(node: Node, images: Value, inPatches: boolean): Replacement | undefined {
   switch (node.op) {
     case 'Conv':
-      return patchEmbedding(node, images)
+      return (inPatches ? patchEmbedding(node, images) : undefined) ?? windowed(node, images, inPatches)
+    case 'ConvTranspose':
+    case 'MaxPool':
+    case 'AveragePool':
+      return windowed(node, images, inPatches)
     case 'MatMul':
       return attentionAt(node)
     case 'LayerNormalization':
@@ -75,16 +115,25 @@ function replacementOf(node: Node, images: Value): Replacement | undefined {
     case 'BatchNormalization':
       return batchNormalisation(node)
     case 'GlobalAveragePool':
-      return {
-        inputs: node.inputs,
-        emit: (b, [x]) =>
-          b.reduceMean(
-            x,
-            x.shape.slice(2).map((_, i) => i + 2),
-          ),
-      }
+      return globalPool(node, (b, x, axes) => b.reduceMean(x, axes))
+    case 'GlobalMaxPool':
+      return globalPool(node, (b, x, axes) => b.reduceMax(x, axes))
     default:
       return undefined
+  }
+}
+
+function globalPool(node: Node, reduce: (b: GraphBuilder, x: Value, axes: number[]) => Value): Replacement {
+  return {
+    inputs: node.inputs,
+    emit(b, [x]) {
+      if (x.shape.length === 4) return channelsFirst(b, reduce(b, channelsLast(b, x), [1, 2]))
+      return reduce(
+        b,
+        x,
+        x.shape.slice(2).map((_, i) => i + 2),
+      )
+    },
   }
 }
 
@@ -102,13 +151,6 @@ function softmaxOf(node: Node): Replacement {
 }
 
 // ---- patch embedding ------------------------------------------------------------------------------------------------------------
-
-/** Channel c of the value is scale[c]·image[source[c]] + shift[c]. */
-interface Affine {
-  readonly source: readonly number[]
-  readonly scale: readonly number[]
-  readonly shift: readonly number[]
-}
 
 /** A convolution of the image whose windows do not overlap, as one product over patches; the affine preprocessing goes into its weights. */
 function patchEmbedding(node: Node, images: Value): Replacement | undefined {
@@ -143,55 +185,13 @@ function patchEmbedding(node: Node, images: Value): Replacement | undefined {
   const offsets = float32Tensor([outputs], Float32Array.from(shift))
   return {
     inputs: [images],
+    patch: side,
     emit(b, [own]) {
       const product = b.matMul(patches(b, own, side), b.matrixTranspose(b.constant(matrix, 'weight')))
       const tokens = b.reshape(b.add(product, b.constant(offsets, 'bias')), [n, h / side, w / side, outputs])
       return b.transpose(tokens, [0, 3, 1, 2])
     },
   }
-}
-
-function affineOf(value: Value, images: Value, channels: number): Affine | undefined {
-  if (value === images)
-    return {
-      source: Array.from({ length: channels }, (_, c) => c),
-      scale: new Array(channels).fill(1),
-      shift: new Array(channels).fill(0),
-    }
-  const node = value.producer
-  if (node === undefined) return undefined
-  const [x, y] = node.inputs
-  if (x === undefined || y?.constant === undefined) return undefined
-  const inner = affineOf(x, images, channels)
-  if (inner === undefined) return undefined
-  if (node.op === 'Gather') {
-    const order = Array.from(numbersOf(y.constant))
-    if (intAttribute(node.attributes, 'axis', 0) !== 1 || order.length !== channels) return undefined
-    const pick = (list: readonly number[]): number[] => order.map((at) => list[(at + channels) % channels])
-    return { source: pick(inner.source), scale: pick(inner.scale), shift: pick(inner.shift) }
-  }
-  const operand = perChannel(y.constant.shape, numbersOf(y.constant), channels)
-  if (operand === undefined) return undefined
-  const { source, scale, shift } = inner
-  switch (node.op) {
-    case 'Add':
-      return { source, scale, shift: shift.map((s, c) => s + operand[c]) }
-    case 'Sub':
-      return { source, scale, shift: shift.map((s, c) => s - operand[c]) }
-    case 'Mul':
-      return { source, scale: scale.map((s, c) => s * operand[c]), shift: shift.map((s, c) => s * operand[c]) }
-    case 'Div':
-      return { source, scale: scale.map((s, c) => s / operand[c]), shift: shift.map((s, c) => s / operand[c]) }
-    default:
-      return undefined
-  }
-}
-
-function perChannel(shape: readonly number[], values: Float64Array, channels: number): number[] | undefined {
-  if (values.length === 1) return new Array(channels).fill(values[0])
-  const axes = [...new Array(Math.max(0, 4 - shape.length)).fill(1), ...shape]
-  const plain = axes.length === 4 && axes[0] === 1 && axes[1] === channels && axes[2] === 1 && axes[3] === 1
-  return plain ? [...values] : undefined
 }
 
 // ---- normalisation --------------------------------------------------------------------------------------------------------------
@@ -226,8 +226,10 @@ function batchNormalisation(node: Node): Replacement | undefined {
   return {
     inputs: [node.inputs[0]],
     emit(b, [x]) {
-      const shape = [1, factor.length, ...x.shape.slice(2).map(() => 1)]
-      return b.add(b.mul(x, b.constant(float32Tensor(shape, factor))), b.constant(float32Tensor(shape, offset)))
+      const normalised = (value: Value, shape: number[]): Value =>
+        b.add(b.mul(value, b.constant(float32Tensor(shape, factor))), b.constant(float32Tensor(shape, offset)))
+      if (x.shape.length === 4) return channelsFirst(b, normalised(channelsLast(b, x), [factor.length]))
+      return normalised(x, [1, factor.length, ...x.shape.slice(2).map(() => 1)])
     },
   }
 }

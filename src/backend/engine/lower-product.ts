@@ -30,7 +30,8 @@ export function lowerProduct(lowering: Lowering, chain: Chain, toImage: boolean)
   const { constants, ends, folded } = lowering
   const { root, output, prefix, table, normGradient } = chain
   const [first, second] = chain.matrix.shape as [number, number]
-  const [k, n] = chain.transposedB ? [second, first] : [first, second]
+  const n = chain.n
+  const k = chain.transposedB ? second : first
   const name = root.name
 
   const fixedOrder = prefix !== undefined || table !== undefined || toImage || output === lowering.logits
@@ -69,7 +70,7 @@ export function lowerProduct(lowering: Lowering, chain: Chain, toImage: boolean)
       at = transposed(at, intsAttribute(node.attributes, 'perm') ?? at.axes.map((_, i) => at.axes.length - 1 - i))
     } else if (reshapes.has(node.op)) at = mustReshape(at, node.outputs[0].shape, name)
     else if (node.op === 'Concat') at = viewOf(buffer, node.outputs[0].shape)
-    else if (chain.residual !== undefined && node === chain.nodes.at(-1))
+    else if (chain.residual !== undefined && node.op === 'Add' && node.inputs.includes(chain.residual))
       residual = lowering.alike(lowering.view(chain.residual), at, name)
     else if (chain.aux !== undefined && node === chain.nodes.at(-1)) {
       if (chain.auxKept) {

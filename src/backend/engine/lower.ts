@@ -4,8 +4,10 @@ import { type Chain, chainAt, usesOf } from './chains.js'
 import type { Constants } from './constants.js'
 import { FoldedRows, foldedNorms, rowSource, withNormGradient } from './folded-norms.js'
 import { folded, pointwise, reductionOps } from './functions.js'
+import { uncoveredWindow } from './fuse-convolution.js'
 import { AttentionLowering } from './lower-attention.js'
-import { layoutHandlers } from './lower-layout.js'
+import { lowerConvolution, poolHandlers } from './lower-convolution.js'
+import { type Handler, layoutHandlers } from './lower-layout.js'
 import { layerNormBackward, mathHandlers, reduce } from './lower-math.js'
 import { lowerProduct } from './lower-product.js'
 import { type Ends, type LossStep, Lowering, uncovered } from './lowering.js'
@@ -51,8 +53,10 @@ export function lower(options: LowerOptions): Step[] {
     for (const part of chain.nodes) taken.add(part)
     chains.set(rowSource(chain.output), chain)
     if (chain.aux !== undefined && chain.auxKept) chains.set(rowSource(chain.aux), chain)
-    const toImage = imageGradient !== undefined && endsInImage(chain.output, imageGradient)
-    emitAt.set(chain.nodes[chain.nodes.length - 1], () => lowerProduct(lowering, chain, toImage))
+    const toImage =
+      imageGradient !== undefined && chain.epilogue === 'store' && endsInImage(chain.output, imageGradient)
+    const lowerChain = node.op.startsWith('signstep.Convolution') ? lowerConvolution : lowerProduct
+    emitAt.set(chain.nodes[chain.nodes.length - 1], () => lowerChain(lowering, chain, toImage))
   }
   for (const node of nodes) {
     if (node.op !== 'signstep.LayerNormBackward' || taken.has(node)) continue
@@ -80,6 +84,9 @@ export function lower(options: LowerOptions): Step[] {
   return lowering.steps
 }
 
+const handlers: Readonly<Record<string, Handler>> = { ...layoutHandlers, ...mathHandlers, ...poolHandlers }
+const windows: ReadonlySet<string> = new Set(['Conv', 'ConvTranspose', 'MaxPool', 'AveragePool'])
+
 function emitNode(lowering: Lowering, attention: AttentionLowering, node: Node): void {
   const [out] = node.outputs
   if (lowering.folded.norms.has(out)) return // the products that read it normalise
@@ -93,11 +100,7 @@ function emitNode(lowering: Lowering, attention: AttentionLowering, node: Node):
     attention.backward(node)
     return
   }
-  const handler = Object.hasOwn(layoutHandlers, op)
-    ? layoutHandlers[op]
-    : Object.hasOwn(mathHandlers, op)
-      ? mathHandlers[op]
-      : undefined
+  const handler = Object.hasOwn(handlers, op) ? handlers[op] : undefined
   if (handler !== undefined) {
     handler(lowering, node)
     return
@@ -117,7 +120,7 @@ function emitNode(lowering: Lowering, attention: AttentionLowering, node: Node):
     if (last === 0) lowering.computed('identity', [result], out, name)
     else lowering.computed(folded[op], [result, input(last)], out, name)
   } else if (Object.hasOwn(reductionOps, op)) lowering.define(out, reduce(lowering, node, reductionOps[op]))
-  else throw uncovered(name, op)
+  else throw uncovered(name, windows.has(op) ? (uncoveredWindow(node) ?? op) : op)
 }
 
 /** Whether the value is the image gradient, in patch layout, seen through reshapes. */

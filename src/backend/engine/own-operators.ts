@@ -1,5 +1,7 @@
 import type { VjpRule } from '../../autodiff/index.js'
 import type { GraphBuilder, Value } from '../../graph/index.js'
+import { activationRules } from './activation-backward.js'
+import { windowRules } from './window-operators.js'
 
 /**
  * Operators of the engine's own, for which it has kernels forward and backward. They stand in the graph beside ONNX's, so that the one
@@ -38,18 +40,10 @@ export function lossGradient(b: GraphBuilder, logits: Value): Value {
   return b.extend('signstep.Loss', [logits], {}, [{ dtype: 'float32', shape: logits.shape }])[0]
 }
 
-const activationBackward =
-  (kind: (attributes: Readonly<Record<string, unknown>>) => string): VjpRule =>
-  ({ node, inputs: [x], gradients: [g], b }) => {
-    if (x === undefined || g === undefined) return [undefined]
-    const output = { dtype: 'float32' as const, shape: x.shape }
-    return b.extend('signstep.ActivationBackward', [x, g], { kind: kind(node.attributes) }, [output]).slice()
-  }
-
 /** Their gradient rules, and those of standard operators whose backward is a kernel too. */
 export const ownRules: Readonly<Record<string, VjpRule>> = {
-  Gelu: activationBackward(({ approximate }) => (approximate === 'tanh' ? 'gelu_tanh' : 'gelu_erf')),
-  Relu: activationBackward(() => 'relu'),
+  ...activationRules,
+  ...windowRules,
   'signstep.Patches': ({ inputs: [images], gradients: [g], b, node }) => {
     if (images === undefined || g === undefined) return [undefined]
     return b.extend('signstep.Unpatch', [g], node.attributes, [{ dtype: 'float32', shape: images.shape }]).slice()

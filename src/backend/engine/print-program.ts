@@ -52,9 +52,23 @@ function describe({ op, ints }: Step): string {
     case 'attention':
     case 'attention_backward':
       return `${op} ${dims(0, 4)}`
+    case 'convolution':
+      return `convolution ${showDim(ints[0])}×${windowed(ints, 4)} → ${ints[1]} ${nameOf(epilogues, ints[2])}`
+    case 'max_pool':
+    case 'max_pool_backward':
+    case 'average_pool':
+    case 'average_pool_backward':
+      return `${op} ${showDim(ints[0])}×${windowed(ints, 2)}`
     case 'batched_matmul':
       return `batched_matmul ${dims(3, 3)}: ${dims(0, 3)}`
     default:
       return `${op} ${dims(0, Math.min(2, ints.length))}`
   }
+}
+
+/** The pictures, taps and strides of a window: `56×56×64 3×3/2`. */
+function windowed(ints: readonly Dim[], from: number): string {
+  const [height, width, channels, , , strideY, strideX, , , tapsY, tapsX] = ints.slice(from)
+  const stride = strideY === strideX ? strideY : `${strideY},${strideX}`
+  return `${height}×${width}×${channels} ${tapsY}×${tapsX}${stride === 1 ? '' : `/${stride}`}`
 }

@@ -45,6 +45,11 @@ export const opCodes = {
   scatter_add: 13,
   fill: 14,
   loss: 15,
+  convolution: 16,
+  max_pool: 17,
+  max_pool_backward: 18,
+  average_pool: 19,
+  average_pool_backward: 20,
   row_statistics: 21,
 } as const
 export type OpName = keyof typeof opCodes

@@ -16,6 +16,13 @@ const transformers: [string, string][] = [
   ['a ViT of Hugging Face', join(models, 'golden/hf_vit__dy18_bN_ext.onnx')],
 ]
 
+/** Networks of convolutions; what a gradient in 16 bits has of the one in float32 is less, as each ReLU near zero may go either way. */
+const convolutional: [string, string][] = [
+  ['the demo ResNet', demo('resnet.onnx')],
+  ['a ResNet-18 of timm', join(models, 'golden/timm_resnet18__ts17_bN_keepbn.onnx')],
+  ['a plain CNN', join(models, 'trained/cnn-base-cifar10-kw.onnx')],
+]
+
 const COUNT = 4
 
 interface Point {
@@ -47,7 +54,10 @@ function cosine(a: Float32Array, b: Float32Array): number {
   return dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b))
 }
 
-describe.each(transformers)('%s in the simulator', (_name, file) => {
+describe.each([
+  ...transformers.map((model) => [...model, 0.999] as const),
+  ...convolutional.map((model) => [...model, 0.98] as const),
+])('%s in the simulator', (_name, file, least) => {
   it.skipIf(!existsSync(file))('has loss and gradient of the processor, to float32 and to bf16', async () => {
     const on = async (options: object): Promise<Point> => {
       await using model = await loadModel(file, { preprocess: 'half', batch: COUNT, ...options })
@@ -60,7 +70,7 @@ describe.each(transformers)('%s in the simulator', (_name, file) => {
     for (const [i, loss] of expected.loss.entries()) expect(Math.abs(exact.loss[i] / loss - 1)).toBeLessThan(1e-4)
     expect(Math.abs(mean(rounded.loss) / mean(expected.loss) - 1)).toBeLessThan(0.01)
     expect(cosine(exact.gradient, expected.gradient)).toBeGreaterThan(1 - 1e-6)
-    expect(cosine(rounded.gradient, expected.gradient)).toBeGreaterThan(0.999)
+    expect(cosine(rounded.gradient, expected.gradient)).toBeGreaterThan(least)
   })
 })
 

@@ -93,6 +93,15 @@ export class ProgramRun {
       case 'gemm':
         this.gemm(step, d, buffer, optional)
         return
+      case 'convolution':
+        this.convolution(step, d, buffer, optional)
+        return
+      case 'max_pool':
+      case 'max_pool_backward':
+      case 'average_pool':
+      case 'average_pool_backward':
+        this.pool(step, d, buffer)
+        return
       case 'layer_norm': {
         const [rows, columns] = dims(0, 2)
         const [x, y, rstd] = [buffer(0), buffer(1), buffer(2)]
@@ -280,17 +289,10 @@ export class ProgramRun {
         x = rstd * (x - mean * (sums?.[j] ?? 0))
         if (!kind.endsWith('_backward')) x += bias?.[j] ?? 0
         const at = target + j
-        if (kind === 'store' || kind === 'store_float') {
-          x = (scale?.[j] ?? 1) * x + (residual?.[at] ?? 0) + (table?.[(r % d(7)) * n + j] ?? 0)
-          out[at] = x
-        } else if (backward) {
+        if (backward) {
           const normalised = rstd * ((aux as Float64Array)[at] - mean)
           out[at] = (residual?.[at] ?? 0) + x - rstd * normalised * slope
-        } else if (kind.endsWith('_backward')) out[at] = elementwise(kind, [])((aux as Float64Array)[at], x)
-        else {
-          if (aux !== undefined) aux[at] = x
-          out[at] = elementwise(kind, [])(x)
-        }
+        } else finish(kind, x, at, scale?.[j] ?? 1, table?.[(r % d(7)) * n + j] ?? 0, { out, residual, aux })
       }
       if (statistics !== undefined) writeStatistics(statistics, mapped(r, 7), out, n, d(11) === 1)
       for (let from = 0; dots !== undefined && !backward && from < n; from += STATISTICS_COLUMNS) {
@@ -299,6 +301,59 @@ export class ProgramRun {
           sum += out[target + j] * ((aux as Float64Array)[target + j] - (bias?.[j] ?? 0))
         dots[mapped(r, 7) * Math.ceil(n / STATISTICS_COLUMNS) + from / STATISTICS_COLUMNS] = sum
       }
+    }
+  }
+
+  private convolution(
+    step: Step,
+    d: (i: number) => number,
+    buffer: (i: number) => Float64Array,
+    optional: (i: number) => Float64Array | undefined,
+  ): void {
+    const [images, n] = [d(0), d(1)]
+    const [a, b, out] = [buffer(0), buffer(1), buffer(2)]
+    const [bias, scale, residual, aux] = [3, 4, 5, 6].map(optional)
+    const kind = nameOf(epilogues, step.ints[2])
+    const window = windowAt(4, d)
+    const { channels } = window
+    const [height, width, strideY, strideX, firstY, firstX] = [17, 18, 19, 20, 21, 22].map(d)
+    for (let image = 0; image < images; image++)
+      eachPosition(window, (y, x, taps) => {
+        const pixel = (image * height + firstY + y * strideY) * width + firstX + x * strideX
+        for (let j = 0; j < n; j++) {
+          let sum = bias?.[j] ?? 0
+          for (const { tap, at } of taps)
+            for (let c = 0; c < channels; c++)
+              sum += a[(image * window.pixels + at) * channels + c] * b[(j * window.taps + tap) * channels + c]
+          finish(kind, sum, pixel * n + j, scale?.[j] ?? 1, 0, { out, residual, aux })
+        }
+      })
+  }
+
+  private pool(step: Step, d: (i: number) => number, buffer: (i: number) => Float64Array): void {
+    const window = windowAt(2, d)
+    const { channels, pixels } = window
+    const backward = step.op.endsWith('backward')
+    if (backward) buffer(0).fill(0)
+    const small = backward ? buffer(step.op === 'max_pool_backward' ? 2 : 1) : buffer(0)
+    for (let image = 0; image < d(0); image++) {
+      let position = image * window.rowsY * window.rowsX
+      eachPosition(window, (_y, _x, taps) => {
+        for (let c = 0; c < channels; c++) {
+          const places = taps.map(({ at }) => (image * pixels + at) * channels + c)
+          const own = position * channels + c
+          const share = 1 / (d(15) === 1 ? window.taps : places.length)
+          if (step.op === 'average_pool') small[own] = share * places.reduce((sum, at) => sum + buffer(1)[at], 0)
+          else if (step.op === 'average_pool_backward') for (const at of places) buffer(0)[at] += share * small[own]
+          else {
+            const x = buffer(1)
+            const greatest = places.reduce((best, at) => (x[at] > x[best] ? at : best))
+            if (backward) buffer(0)[greatest] += small[own]
+            else small[own] = x[greatest]
+          }
+        }
+        position++
+      })
     }
   }
 
@@ -370,6 +425,49 @@ function rowMoments(from: Float64Array, r: number, columns: number, epsilon: num
   const mean = all.reduce((a, part) => a + part.size * part.mean, 0) / columns
   const squares = all.reduce((a, part) => a + part.squares + part.size * (part.mean - mean) ** 2, 0)
   return { mean, rstd: 1 / Math.sqrt(squares / columns + epsilon) }
+}
+
+/** What an epilogue makes of element `at` of a product, the bias included. */
+function finish(
+  kind: string,
+  product: number,
+  at: number,
+  scale: number,
+  row: number,
+  { out, residual, aux }: { out: Float64Array; residual: Float64Array | undefined; aux: Float64Array | undefined },
+): void {
+  const x = scale * product + row + (residual?.[at] ?? 0)
+  if (kind === 'store' || kind === 'store_float') out[at] = x
+  else if (kind.endsWith('_backward')) out[at] = elementwise(kind, [])((aux as Float64Array)[at], x)
+  else {
+    if (aux !== undefined) aux[at] = x
+    out[at] = elementwise(kind, [])(x)
+  }
+}
+
+function windowAt(from: number, d: (i: number) => number) {
+  const [height, width, channels, rowsY, rowsX, strideY, strideX, firstY, firstX, tapsY, tapsX, stepY, stepX] =
+    Array.from({ length: 13 }, (_, i) => d(from + i))
+  const sizes = { height, width, channels, rowsY, rowsX, strideY, strideX, firstY, firstX, tapsY, tapsX, stepY, stepX }
+  return { ...sizes, pixels: height * width, taps: tapsY * tapsX }
+}
+
+/** Every position of a window, with its taps that are inside of the picture: number and pixel of each. */
+function eachPosition(
+  w: ReturnType<typeof windowAt>,
+  visit: (y: number, x: number, taps: { tap: number; at: number }[]) => void,
+): void {
+  for (let y = 0; y < w.rowsY; y++)
+    for (let x = 0; x < w.rowsX; x++) {
+      const taps: { tap: number; at: number }[] = []
+      for (let tap = 0; tap < w.taps; tap++) {
+        const row = w.firstY + y * w.strideY + Math.floor(tap / w.tapsX) * w.stepY
+        const column = w.firstX + x * w.strideX + (tap % w.tapsX) * w.stepX
+        if (row >= 0 && row < w.height && column >= 0 && column < w.width)
+          taps.push({ tap, at: row * w.width + column })
+      }
+      visit(y, x, taps)
+    }
 }
 
 function walk(
