@@ -44,14 +44,14 @@ TEST("convolution: kernels of 1 to 4, strides of 1 to 3, in chunks of 16 bytes")
   std::mt19937 random(61);
   for (Precision precision : kPrecisions)
     for (int taps : {1, 2, 3, 4})
-      for (int stride : {1, 2, 3}) check_all(whole(2, 40, square(7, 6, taps == 3 ? 40 : 8, taps, stride, taps / 2), precision), random);
+      for (int stride : {1, 2, 3}) check_all(whole(1, 40, square(7, 6, taps == 3 ? 40 : 8, taps, stride, taps / 2), precision), random);
 }
 
 TEST("convolution: channels that make no chunks, as those of the image") {
   std::mt19937 random(62);
   for (Precision precision : kPrecisions) {
     check_all(whole(1, 16, square(15, 16, 3, 7, 2, 3), precision), random);
-    check_all(whole(1, 70, square(8, 9, 5, 3, 1, 1), precision), random);
+    check_all(whole(1, 70, square(5, 6, 5, 3, 1, 1), precision), random);
     check_all(whole(3, 3, square(6, 6, 1, 2, 1, 0), precision), random);
     check_all(whole(1, 24, square(9, 8, 3, 3, 1, 2, 2), precision), random);  // dilated: taps are no neighbours
   }
@@ -66,8 +66,8 @@ TEST("convolution: any window, many of which lie outside of the image") {
 TEST("convolution: dilated, cropped, and without a single window") {
   std::mt19937 random(64);
   for (Precision precision : kPrecisions) {
-    check_all(whole(2, 24, square(12, 11, 32, 3, 1, 2, 2), precision), random);
-    check_all(whole(2, 24, square(12, 11, 32, 3, 2, -2), precision), random);
+    check_all(whole(1, 24, square(8, 7, 32, 3, 1, 2, 2), precision), random);
+    check_all(whole(2, 24, square(10, 9, 32, 3, 2, -2), precision), random);
     check_all(whole(2, 24, square(3, 3, 32, 5), precision), random);
     check_all(whole(1, 24, square(2, 2, 32, 3, 1, 40), precision), random);
   }
@@ -87,7 +87,7 @@ TEST("convolution: the gradient of a strided one, whose grids together write eve
           const Window window{.height = 6, .width = 5, .channels = 32, .rows_y = 6, .rows_x = 5, .first_y = y - 1, .first_x = x - 1,
                               .taps_y = 2 - y, .taps_x = 2 - x};
           const Grid grid{.height = 12, .width = 10, .stride_y = 2, .stride_x = 2, .first_y = y, .first_x = x};
-          check_all({.images = 3, .n = n, .window = window, .grid = grid, .epilogue = Epilogue::relu_backward, .precision = precision,
+          check_all({.images = 2, .n = n, .window = window, .grid = grid, .epilogue = Epilogue::relu_backward, .precision = precision,
                      .bias = false, .residual = true},
                     random);
         }
