@@ -97,24 +97,26 @@ inline double share(const Window& w, bool whole, std::int64_t row) {
 inline std::vector<double> average_pool(const Window& w, int images, bool whole, const std::vector<float>& in) {
   const std::size_t channels = size(w.channels);
   std::vector<double> out(size(images) * size(positions(w)) * channels);
-  for (std::int64_t row = 0; row < images * positions(w); row++)
+  for (std::int64_t row = 0; row < images * positions(w); row++) {
+    const double part = share(w, whole, row % positions(w));
     for_taps(w, row % positions(w), [&](int, std::int64_t pixel) {
-      for (std::size_t c = 0; c < channels; c++)
-        out[size(row) * channels + c] +=
-            share(w, whole, row % positions(w)) * static_cast<double>(in[size(row / positions(w) * pixels(w) + pixel) * channels + c]);
+      const float* from = in.data() + size(row / positions(w) * pixels(w) + pixel) * channels;
+      for (std::size_t c = 0; c < channels; c++) out[size(row) * channels + c] += part * static_cast<double>(from[c]);
     });
+  }
   return out;
 }
 
 inline std::vector<double> average_pool_backward(const Window& w, int images, bool whole, const std::vector<float>& dy) {
   const std::size_t channels = size(w.channels);
   std::vector<double> dx(size(images) * size(pixels(w)) * channels);
-  for (std::int64_t row = 0; row < images * positions(w); row++)
+  for (std::int64_t row = 0; row < images * positions(w); row++) {
+    const double part = share(w, whole, row % positions(w));
     for_taps(w, row % positions(w), [&](int, std::int64_t pixel) {
-      for (std::size_t c = 0; c < channels; c++)
-        dx[size(row / positions(w) * pixels(w) + pixel) * channels + c] +=
-            share(w, whole, row % positions(w)) * static_cast<double>(dy[size(row) * channels + c]);
+      double* to = dx.data() + size(row / positions(w) * pixels(w) + pixel) * channels;
+      for (std::size_t c = 0; c < channels; c++) to[c] += part * static_cast<double>(dy[size(row) * channels + c]);
     });
+  }
   return dx;
 }
 

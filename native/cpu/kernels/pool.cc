@@ -17,11 +17,13 @@ namespace {
 using cpu::kLanes;
 using cpu::lanes;
 
+constexpr std::int64_t kMostTaps = 65535;  // that the gradient of a maximum can tell from each other and from none
+
 void check(const char* name, const Pool& pool) {
   const Window& w = pool.window;
   if (pool.images < 0 || w.height < 1 || w.width < 1 || w.channels < 1 || w.rows_y < 0 || w.rows_x < 0 || w.taps_y < 1 || w.taps_x < 1 ||
-      w.taps_y > 0xFFFF / w.taps_x || w.stride_y < 1 || w.stride_x < 1)
-    throw rt::Failure{rt::Failure::Kind::invalid, std::string(name) + ": sizes must be at least 1, and a window of at most 65535 pixels"};
+      w.stride_y < 1 || w.stride_x < 1)
+    throw rt::Failure{rt::Failure::Kind::invalid, std::string(name) + ": sizes must be at least 1"};
 }
 
 std::int64_t images_of(const Pool& pool) {
@@ -276,6 +278,8 @@ void max_pool(const Pool& pool, const void* in, void* out, rt::Stream stream) {
 }
 
 void max_pool_backward(const Pool& pool, const void* x, const void* dy, void* dx, rt::Stream stream) {
+  if (std::int64_t{pool.window.taps_y} * pool.window.taps_x > kMostTaps)
+    throw rt::Failure{rt::Failure::Kind::invalid, "max_pool_backward: a window has at most 65535 pixels"};
   submit("max_pool_backward", pool, stream, [=](const auto& run) {
     using T = typename std::decay_t<decltype(run)>::T;
     run.max_backward(static_cast<const T*>(x), static_cast<const T*>(dy), static_cast<T*>(dx));

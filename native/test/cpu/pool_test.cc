@@ -20,6 +20,16 @@ TEST("cpu pool: the windows of networks, at channels that fill vectors and chann
     }
 }
 
+TEST("cpu pool: an average of as many pixels as an image has") {
+  std::mt19937 random(55);
+  const Window window = square(260, 260, 5, 260);
+  const std::vector<float> x = random_images(260 * 260, 5, random, Precision::float32);
+  const Values device_x(x, Precision::float32), out(size(window_oracle::positions(window)) * 5, Precision::float32);
+  const Pool pool{.precision = Precision::float32, .images = 1, .window = window, .live = {}};
+  average_pool(pool, device_x.data(), out.data(), nullptr);
+  EXPECT(relative_error(out.host(), window_oracle::average_pool(window, 1, false, x)) < 1e-5);
+}
+
 TEST("cpu pool: any window, many of which see nothing") {
   std::mt19937 random(52);
   for (int i = 0; i < 150; i++)
@@ -58,4 +68,5 @@ TEST("cpu pool: what the kernels cannot serve is refused in words") {
   EXPECT(refused({.precision = Precision::fp16, .images = 1, .window = square(2, 2, 4, 2), .live = {}}));
   EXPECT(refused({.images = 1, .window = square(2, 2, 0, 2), .live = {}}));
   EXPECT(refused({.images = 1, .window = square(2, 2, 4, 0), .live = {}}));
+  EXPECT(refused({.images = 1, .window = square(300, 300, 4, 300), .live = {}}));
 }
