@@ -324,30 +324,33 @@ class StepCheck {
     if (given(4)) value(4, "addend", all);
   }
 
-  // Elements up to the last one that an operand of attention reaches; its offset and strides begin at `index`.
-  std::int64_t attention_extent(int index, const char* name) const {
+  // Elements up to the last one that an operand of attention with so many rows reaches; its offset and strides begin at `index`.
+  std::int64_t attention_extent(int index, std::int64_t rows, const char* name) const {
     std::int64_t last = stride(index, name);
     last = plus(last, times(extent(step_.ints[0], batch_) - 1, stride(index + 1, name)));
     last = plus(last, times(extent(step_.ints[1], batch_) - 1, stride(index + 2, name)));
-    last = plus(last, times(extent(step_.ints[2], batch_) - 1, stride(index + 3, name)));
+    last = plus(last, times(rows - 1, stride(index + 3, name)));
     return plus(last, extent(step_.ints[3], batch_));
   }
+  std::int64_t attention_queries() const { return step_.ints[20] == 0 ? size(2, "length") : size(20, "queries"); }
   void attention() const {
     const std::int64_t images = size(0, "batch"), heads = size(1, "heads"), length = size(2, "length");
     size(3, "head_size");
     if (!std::isfinite(step_.floats[0])) refuse("scale", "a finite number", std::to_string(step_.floats[0]));
-    value(0, "q", attention_extent(4, "q"));
-    value(1, "k", attention_extent(8, "k"));
-    value(2, "v", attention_extent(12, "v"));
-    value(3, "out", attention_extent(16, "out"));
-    float32(4, "lse", times(times(images, heads), length));
+    const std::int64_t queries = attention_queries();
+    value(0, "q", attention_extent(4, queries, "q"));
+    value(1, "k", attention_extent(8, length, "k"));
+    value(2, "v", attention_extent(12, length, "v"));
+    value(3, "out", attention_extent(16, queries, "out"));
+    float32(4, "lse", times(times(images, heads), queries));
   }
   void attention_backward() const {
     attention();
-    value(5, "dout", attention_extent(16, "out"));
-    value(6, "dq", attention_extent(4, "q"));
-    value(7, "dk", attention_extent(8, "k"));
-    value(8, "dv", attention_extent(12, "v"));
+    const std::int64_t queries = attention_queries(), length = size(2, "length");
+    value(5, "dout", attention_extent(16, queries, "out"));
+    value(6, "dq", attention_extent(4, queries, "q"));
+    value(7, "dk", attention_extent(8, length, "k"));
+    value(8, "dv", attention_extent(12, length, "v"));
   }
 
   int rank(int index) const { return static_cast<int>(integer(index, "rank", 1, kRank)); }

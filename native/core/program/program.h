@@ -74,8 +74,9 @@ inline constexpr std::int32_t kNone = -1;
  *  layer_norm_backward buffers: dy, y, rstd, dx, addend, statistics (in place of rstd: then y is what was normalised)
  *                      ints: rows, columns, rms, live      floats: epsilon (with statistics)
  *  row_statistics      buffers: x, statistics (float32 [rows, ceil(columns / 64), 2])   ints: rows, columns, rms, live
- *  attention           buffers: q, k, v, out, lse (float32 [batch, heads, length])
- *                      ints: batch, heads, length, head_size, then offset, stride_batch, stride_head, stride_row of q, k, v, out
+ *  attention           buffers: q, k, v, out, lse (float32 [batch, heads, queries])
+ *                      ints: batch, heads, length, head_size, then offset, stride_batch, stride_head, stride_row of q, k, v, out, then
+ *                      queries (rows of q and out; 0: length, which those of k and v are)
  *                      (finished images are left out where batch is B itself)
  *                      floats: scale
  *  attention_backward  buffers: q, k, v, out, lse, dout, dq, dk, dv; ints, floats as attention: dq, dk, dv lie as q, k, v, dout as out

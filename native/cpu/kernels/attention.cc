@@ -21,12 +21,14 @@ constexpr std::int32_t kLargestHead = 128;
 // Rows of a block: of equal size, a multiple of kTileRows (and so even), so that `bytes_per_key` times keys stays within 512 KB, beside
 // the packed operands in 1 MB. At most 198: the operands are read again for each block, and beyond that there is nothing left to gain (of
 // 577 rows, blocks of 96 were 5 to 15 % slower; of 197, no size is).
-std::size_t block_rows(std::size_t length, std::size_t bytes_per_key) {
+std::size_t block_rows(std::size_t queries, std::size_t keys, std::size_t bytes_per_key) {
   constexpr std::size_t kBytes = 512 * 1024, kMost = 198;
-  const std::size_t most = std::clamp(kBytes / (round_up(length, kLanes) * bytes_per_key), 2 * cpu::kTileRows, kMost);
-  const std::size_t blocks = (length + most - 1) / most;
-  return round_up((length + blocks - 1) / blocks, cpu::kTileRows);
+  const std::size_t most = std::clamp(kBytes / (round_up(keys, kLanes) * bytes_per_key), 2 * cpu::kTileRows, kMost);
+  const std::size_t blocks = (queries + most - 1) / most;
+  return round_up((queries + blocks - 1) / blocks, cpu::kTileRows);
 }
+
+std::size_t queries_of(const Attention& args) { return static_cast<std::size_t>(args.queries > 0 ? args.queries : args.length); }
 
 // One thread's, for the head at hand.
 struct Workspace {
@@ -43,7 +45,7 @@ Workspace& workspace() {
 }
 
 struct Sizes {
-  std::size_t length, width;  // of the sequence, of a head
+  std::size_t length, width;  // of the keys, of a head
   std::size_t keys, columns;  // both rounded up to 16
 };
 Sizes sizes_of(const Attention& args) {
@@ -148,6 +150,10 @@ void soft_rows(const float* scores, std::size_t count, const Sizes& sizes, float
   }
 }
 
+std::size_t lse_place(const Attention& args, Head head, std::size_t row) {
+  return static_cast<std::size_t>(head.image * args.heads + head.head) * queries_of(args) + row;
+}
+
 template <class Values>
 void forward_rows(const Attention& args, Head head, std::size_t first, std::size_t last, std::size_t block) {
   using Stored = typename Values::Stored;
@@ -163,8 +169,7 @@ void forward_rows(const Attention& args, Head head, std::size_t first, std::size
     const std::size_t count = std::min(block, last - row);
     const Unit* const q = packed<Values>(args.q, args.q_at, head, row, count, sizes.width, work.q_rows);
     const float* const s = scores<Values>(q, count, k_transposed, sizes, work.scores);
-    float* const lse =
-        args.lse == nullptr ? nullptr : args.lse + (head.image * args.heads + head.head) * args.length + static_cast<std::int64_t>(row);
+    float* const lse = args.lse == nullptr ? nullptr : args.lse + lse_place(args, head, row);
     soft_rows<Values>(s, count, sizes, args.scale, p, reciprocals, lse);
     const float* const out = over_keys<Values>(p, count, v_pairs, sizes, work.head);
     cpu::unpack_rows<Values>(out, count, sizes.width, reciprocals, 0, rows_of<Stored>(args.out, args.out_at, head, row), args.out_at.row);
@@ -280,7 +285,7 @@ void backward_piece(const AttentionBackward& args, Head head, const BackwardPiec
                          sizes.width, delta);
     const float* const s = scores<Values>(q, count, k_transposed, sizes, work.scores);
     const float* const dp = scores<Values>(dout, count, v_transposed, sizes, work.dp);
-    const float* const lse = at.lse + (head.image * at.heads + head.head) * at.length + static_cast<std::int64_t>(row);
+    const float* const lse = at.lse + lse_place(at, head, row);
     gradient_rows<Values>(s, dp, count, sizes, at.scale, lse, delta, to);
     if (piece.queries) {
       const float* const dq = over_keys<Values>(to.ds, count, k_pairs, sizes, work.head);
@@ -302,20 +307,20 @@ void backward_piece(const AttentionBackward& args, Head head, const BackwardPiec
 }
 
 // Piece i of 2 * parts, where heads are too few for the threads: seven products instead of five, but the same bits, for no sum is cut.
-BackwardPiece piece_of(std::size_t i, std::size_t parts, std::size_t length, std::size_t block) {
+BackwardPiece piece_of(std::size_t i, std::size_t parts, std::size_t queries, std::size_t keys, std::size_t block) {
   const std::size_t part = i / 2;
-  const auto cut = [&](std::size_t at, std::size_t unit) {
-    const std::size_t units = (length + unit - 1) / unit;
-    return std::min(length, units * at / parts * unit);
+  const auto cut = [&](std::size_t rows, std::size_t at, std::size_t unit) {
+    const std::size_t units = (rows + unit - 1) / unit;
+    return std::min(rows, units * at / parts * unit);
   };
-  if (i % 2 == 0) return {0, length, cut(part, kLanes), cut(part + 1, kLanes), false, true};
-  return {cut(part, block), cut(part + 1, block), 0, length, true, false};
+  if (i % 2 == 0) return {0, queries, cut(keys, part, kLanes), cut(keys, part + 1, kLanes), false, true};
+  return {cut(queries, part, block), cut(queries, part + 1, block), 0, keys, true, false};
 }
 
 [[noreturn]] void refuse(const std::string& what) { throw rt::Failure{rt::Failure::Kind::invalid, "attention: " + what}; }
 
 void check(const Attention& args) {
-  if (args.length < 1) refuse("length " + std::to_string(args.length));
+  if (args.length < 1 || args.queries < 0) refuse("length " + std::to_string(args.length) + ", queries " + std::to_string(args.queries));
   if (args.head_size < 1 || args.head_size > kLargestHead) refuse("head size " + std::to_string(args.head_size) + ", at most 128");
   if (!std::isfinite(args.scale) || args.scale == 0) refuse("scale " + std::to_string(args.scale));
 }
@@ -339,17 +344,17 @@ void attention(const Attention& args, rt::Stream stream) {
     cpu::submit(stream, [args] {
       const std::size_t heads = heads_under_attack(args);
       if (heads == 0) return;
-      const auto length = static_cast<std::size_t>(args.length), threads = std::size_t{ThreadPool::instance().threads()};
-      std::size_t block = block_rows(length, sizeof(float) + sizeof(typename Values::Stored));
+      const std::size_t queries = queries_of(args), threads = ThreadPool::instance().threads();
+      std::size_t block = block_rows(queries, static_cast<std::size_t>(args.length), sizeof(float) + sizeof(typename Values::Stored));
       // Each part packs keys and values again, about a tenth of the work of a head of 197 rows: parts only where heads are few.
       constexpr std::size_t kLeastRows = 48;
-      const std::size_t most = std::max<std::size_t>(1, length / kLeastRows);
+      const std::size_t most = std::max<std::size_t>(1, queries / kLeastRows);
       const std::size_t parts = std::clamp<std::size_t>((3 * threads + heads - 1) / heads, 1, most);
-      block = std::min(block, round_up((length + parts - 1) / parts, cpu::kTileRows));
-      const std::size_t blocks = (length + block - 1) / block;
+      block = std::min(block, round_up((queries + parts - 1) / parts, cpu::kTileRows));
+      const std::size_t blocks = (queries + block - 1) / block;
       cpu::parallel(heads * parts, [&](std::size_t i) {
         const std::size_t part = i % parts, first = blocks * part / parts * block, last = blocks * (part + 1) / parts * block;
-        forward_rows<Values>(args, head_of(args, i / parts), first, std::min(last, length), block);
+        forward_rows<Values>(args, head_of(args, i / parts), first, std::min(last, queries), block);
       });
     });
   });
@@ -365,18 +370,19 @@ void attention_backward(const AttentionBackward& args, rt::Stream stream) {
       const std::size_t heads = heads_under_attack(args.forward);
       if (heads == 0) return;
       // Scores and dP in float32, P once and dS in two forms.
-      const auto length = static_cast<std::size_t>(args.forward.length), threads = std::size_t{ThreadPool::instance().threads()};
-      std::size_t block = block_rows(length, 2 * sizeof(float) + 3 * sizeof(typename Values::Stored));
-      if (heads >= threads || length < 4 * kLanes) {
+      const std::size_t queries = queries_of(args.forward), keys = static_cast<std::size_t>(args.forward.length);
+      const std::size_t threads = ThreadPool::instance().threads();
+      std::size_t block = block_rows(queries, keys, 2 * sizeof(float) + 3 * sizeof(typename Values::Stored));
+      if (heads >= threads || keys < 4 * kLanes) {
         cpu::parallel(heads, [&](std::size_t i) {
-          backward_piece<Values>(args, head_of(args.forward, i), {0, length, 0, length, true, true}, block);
+          backward_piece<Values>(args, head_of(args.forward, i), {0, queries, 0, keys, true, true}, block);
         });
         return;
       }
-      const std::size_t parts = std::min((2 * threads + heads - 1) / heads, (length + kLanes - 1) / kLanes / 2);
-      block = std::min(block, round_up((length + parts - 1) / parts, cpu::kTileRows));
+      const std::size_t parts = std::min((2 * threads + heads - 1) / heads, (keys + kLanes - 1) / kLanes / 2);
+      block = std::min(block, round_up((queries + parts - 1) / parts, cpu::kTileRows));
       cpu::parallel(heads * parts * 2, [&](std::size_t i) {
-        const BackwardPiece piece = piece_of(i % (2 * parts), parts, length, block);
+        const BackwardPiece piece = piece_of(i % (2 * parts), parts, queries, keys, block);
         if (piece.first_query < piece.last_query) backward_piece<Values>(args, head_of(args.forward, i / (2 * parts)), piece, block);
       });
     });

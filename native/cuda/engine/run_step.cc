@@ -133,6 +133,7 @@ kernels::Attention attention_of(const Pass& pass, const Step& step) {
   attention.v_at = strided(at, 12);
   attention.out_at = strided(at, 16);
   attention.scale = step.floats[0];
+  attention.queries = at.number(20);
   attention.live = step.ints[0] == -1 ? pass.live : nullptr;
   return attention;
 }

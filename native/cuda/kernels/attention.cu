@@ -12,10 +12,18 @@ constexpr std::int32_t divided_up(std::int32_t a, std::int32_t b) { return (a + 
 constexpr std::int32_t pitch_bytes(std::int32_t padded) { return 2 * (padded + 8); }
 
 void check(const Attention& args, const char* kernel) {
-  require(args.length > 0, kernel, "a sequence of no rows");
+  require(args.length > 0 && args.queries >= 0, kernel, "a sequence of no rows");
   require(args.head_size > 0 && args.head_size <= 128, kernel, "head sizes from 1 to 128 are served");
   require(std::isfinite(args.scale) && args.scale != 0.0f, kernel, "a scale that is zero or not finite");
   require(static_cast<std::int64_t>(args.images) * args.heads < (std::int64_t{1} << 31), kernel, "more than 2^31 heads");
+}
+
+bool as_many_queries_as_keys(const Attention& args) { return args.queries == 0 || args.queries == args.length; }
+
+// With the number of queries said in any case, as the plain kernels want it.
+Attention with_queries(Attention args) {
+  if (args.queries == 0) args.queries = args.length;
+  return args;
 }
 
 bool starts_aligned(const void* data, const Strided& at) {
@@ -73,7 +81,7 @@ std::int32_t padded_head(std::int32_t head_size) {
 }
 
 bool attention_on_matrix_units(const Attention& args) {
-  return args.precision != Precision::float32 && args.head_size % 8 == 0 && starts_aligned(args.q, args.q_at) &&
+  return args.precision != Precision::float32 && as_many_queries_as_keys(args) && args.head_size % 8 == 0 && starts_aligned(args.q, args.q_at) &&
          starts_aligned(args.k, args.k_at) && starts_aligned(args.v, args.v_at) && starts_aligned(args.out, args.out_at);
 }
 
@@ -130,7 +138,7 @@ AttentionBackwardPlan attention_backward_plan(const AttentionBackward& args, con
 void attention(const Attention& args, const AttentionDevice& device, rt::Stream stream) {
   check(args, "attention");
   if (args.images <= 0 || args.heads <= 0) return;
-  if (!attention_on_matrix_units(args)) return launch_attention_plain(args, stream);
+  if (!attention_on_matrix_units(args)) return launch_attention_plain(with_queries(args), stream);
   const AttentionGrid grid = attention_forward_grid(args, device);
   args.precision == Precision::bf16 ? launch_attention_bf16(args, grid, stream) : launch_attention_fp16(args, grid, stream);
 }
@@ -138,7 +146,11 @@ void attention(const Attention& args, const AttentionDevice& device, rt::Stream 
 void attention_backward(const AttentionBackward& args, const AttentionDevice& device, BackwardForm wanted, rt::Stream stream) {
   check(args.forward, "attention_backward");
   if (args.forward.images <= 0 || args.forward.heads <= 0) return;
-  if (!attention_on_matrix_units(args)) return launch_attention_backward_plain(args, stream);
+  if (!attention_on_matrix_units(args)) {
+    AttentionBackward plain = args;
+    plain.forward = with_queries(args.forward);
+    return launch_attention_backward_plain(plain, stream);
+  }
   const AttentionBackwardPlan plan = attention_backward_plan(args, device, wanted);
   args.forward.precision == Precision::bf16 ? launch_attention_backward_bf16(args, plan, stream)
                                             : launch_attention_backward_fp16(args, plan, stream);

@@ -32,13 +32,13 @@ __device__ __forceinline__ T* head_base(void* data, const Strided& at, int image
   return static_cast<T*>(data) + at.offset + image * at.image + head * at.head;
 }
 
-// `count` rows from row `first` on, by all threads; zeros beyond the sequence and beyond the head size.
+// `count` rows from row `first` on, by all threads; zeros beyond the `rows` there are and beyond the head size.
 template <class T>
-__device__ __forceinline__ void fetch_rows(const Rows& to, const T* from, std::int64_t stride, int first, int count,
-                                           const Attention& shape) {
+__device__ __forceinline__ void fetch_rows(const Rows& to, const T* from, std::int64_t stride, int first, int count, int rows,
+                                           int head_size) {
   for (int i = static_cast<int>(threadIdx.x); i < count * to.width; i += kWarps * 32) {
     const int row = i / to.width, column = i % to.width;
-    const bool inside = first + row < shape.length && column < shape.head_size;
+    const bool inside = first + row < rows && column < head_size;
     to.data[row * to.pitch + column] = inside ? to_float(from[(first + row) * stride + column]) : 0.0f;
   }
 }
@@ -78,13 +78,13 @@ __device__ __forceinline__ void add_weighted(float (&acc)[kRows][kColumns], cons
 
 template <class T>
 __device__ __forceinline__ void write_rows(T* to, std::int64_t stride, int first, const float (&acc)[kRows][kColumns],
-                                           const float (&factor)[kRows], const Attention& shape) {
+                                           const float (&factor)[kRows], int rows, int head_size) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
   for (int r = 0; r < kRows; r++)
 #pragma unroll
     for (int c = 0; c < kColumns; c++)
-      if (first + r < shape.length && lane + 32 * c < shape.head_size)
+      if (first + r < rows && lane + 32 * c < head_size)
         to[(first + r) * stride + lane + 32 * c] = from_float<T>(acc[r][c] * factor[r]);
 }
 
@@ -116,16 +116,17 @@ __global__ void __launch_bounds__(kWarps * 32, 2) attention_forward_plain(const 
   const int width = row_width(args.head_size), pitch = row_pitch(args.head_size);
   const Rows q{memory, width, pitch}, k{memory + kOwn * pitch, width, pitch}, v{memory + (kOwn + kOthers) * pitch, width, pitch};
 
-  fetch_rows(q, head_base<T>(args.q, args.q_at, image, head), args.q_at.row, block_row, kOwn, args);
+  fetch_rows(q, head_base<T>(args.q, args.q_at, image, head), args.q_at.row, block_row, kOwn, args.queries, args.head_size);
   float out[kRows][kColumns], maximum[kRows], sum[kRows];
   clear(out);
 #pragma unroll
   for (int r = 0; r < kRows; r++) maximum[r] = -INFINITY, sum[r] = 0.0f;
   for (int key = 0; key < args.length; key += kOthers) {
     __syncthreads();  // the rows before are read
-    fetch_rows(k, head_base<T>(args.k, args.k_at, image, head), args.k_at.row, key, kOthers, args);
-    fetch_rows(v, head_base<T>(args.v, args.v_at, image, head), args.v_at.row, key, kOthers, args);
+    fetch_rows(k, head_base<T>(args.k, args.k_at, image, head), args.k_at.row, key, kOthers, args.length, args.head_size);
+    fetch_rows(v, head_base<T>(args.v, args.v_at, image, head), args.v_at.row, key, kOthers, args.length, args.head_size);
     __syncthreads();
+    if (first >= args.queries) continue;  // a warp without rows only fetches
     float p[kRows];
     scores(p, q, k);
 #pragma unroll
@@ -145,10 +146,10 @@ __global__ void __launch_bounds__(kWarps * 32, 2) attention_forward_plain(const 
   for (int r = 0; r < kRows; r++) {
     sum[r] = warp_sum(sum[r]);
     factor[r] = 1.0f / sum[r];
-    if (lane == 0 && first + r < args.length && args.lse != nullptr)
-      args.lse[static_cast<std::int64_t>(blockIdx.x) * args.length + first + r] = maximum[r] + logf(sum[r]);
+    if (lane == 0 && first + r < args.queries && args.lse != nullptr)
+      args.lse[static_cast<std::int64_t>(blockIdx.x) * args.queries + first + r] = maximum[r] + logf(sum[r]);
   }
-  write_rows(head_base<T>(args.out, args.out_at, image, head), args.out_at.row, first, out, factor, args);
+  write_rows(head_base<T>(args.out, args.out_at, image, head), args.out_at.row, first, out, factor, args.queries, args.head_size);
 }
 
 // Sum of dout * out of one query, the same in all lanes; dout from shared memory.
@@ -175,7 +176,8 @@ __global__ void __launch_bounds__(kWarps * 32) attention_backward_plain(const __
   const T* const v = head_base<T>(shape.v, shape.v_at, image, head);
   const T* const dout = head_base<T>(args.dout, shape.out_at, image, head);
   const T* const out = head_base<T>(static_cast<const void*>(shape.out), shape.out_at, image, head);
-  const float* const lse = shape.lse + static_cast<std::int64_t>(blockIdx.x) * shape.length;
+  const float* const lse = shape.lse + static_cast<std::int64_t>(blockIdx.x) * shape.queries;
+  const int own_rows = kKeys ? shape.length : shape.queries, other_rows = kKeys ? shape.queries : shape.length;
 
   const Shared<float> memory = shared_cast<float>(dynamic_shared());
   const int width = row_width(shape.head_size), pitch = row_pitch(shape.head_size);
@@ -184,8 +186,8 @@ __global__ void __launch_bounds__(kWarps * 32) attention_backward_plain(const __
   const Rows other_a{memory + 2 * kOwn * pitch, width, pitch}, other_b{memory + (2 * kOwn + kOthers) * pitch, width, pitch};
   const Shared<float> deltas = memory + 2 * (kOwn + kOthers) * pitch;  // of the queries that pass by
 
-  fetch_rows(own_a, kKeys ? k : q, kKeys ? shape.k_at.row : shape.q_at.row, block_row, kOwn, shape);
-  fetch_rows(own_b, kKeys ? v : dout, kKeys ? shape.v_at.row : shape.out_at.row, block_row, kOwn, shape);
+  fetch_rows(own_a, kKeys ? k : q, kKeys ? shape.k_at.row : shape.q_at.row, block_row, kOwn, own_rows, shape.head_size);
+  fetch_rows(own_b, kKeys ? v : dout, kKeys ? shape.v_at.row : shape.out_at.row, block_row, kOwn, own_rows, shape.head_size);
   float own_delta[kRows], own_lse[kRows], grad_a[kRows][kColumns], grad_b[kRows][kColumns];
   clear(grad_a);
   clear(grad_b);
@@ -193,29 +195,30 @@ __global__ void __launch_bounds__(kWarps * 32) attention_backward_plain(const __
     __syncthreads();
 #pragma unroll
     for (int r = 0; r < kRows; r++) {
-      const bool valid = first + r < shape.length;
+      const bool valid = first + r < own_rows;
       own_delta[r] = query_delta(own_b, warp * kRows + r, out + (first + r) * shape.out_at.row, valid, shape.head_size);
       own_lse[r] = valid ? lse[first + r] : INFINITY;
     }
   }
-  for (int other = 0; other < shape.length; other += kOthers) {
+  for (int other = 0; other < other_rows; other += kOthers) {
     __syncthreads();
-    fetch_rows(other_a, kKeys ? q : k, kKeys ? shape.q_at.row : shape.k_at.row, other, kOthers, shape);
-    fetch_rows(other_b, kKeys ? dout : v, kKeys ? shape.out_at.row : shape.v_at.row, other, kOthers, shape);
+    fetch_rows(other_a, kKeys ? q : k, kKeys ? shape.q_at.row : shape.k_at.row, other, kOthers, other_rows, shape.head_size);
+    fetch_rows(other_b, kKeys ? dout : v, kKeys ? shape.out_at.row : shape.v_at.row, other, kOthers, other_rows, shape.head_size);
     __syncthreads();
-    const bool valid = other + lane < shape.length;
+    const bool valid = other + lane < other_rows;
     float lane_delta = 0.0f, lane_lse = 0.0f;
     if constexpr (kKeys) {
 #pragma unroll
       for (int r = 0; r < kOthers / kWarps; r++) {
         const int row = warp * (kOthers / kWarps) + r;
-        const float delta = query_delta(other_b, row, out + (other + row) * shape.out_at.row, other + row < shape.length, shape.head_size);
+        const float delta = query_delta(other_b, row, out + (other + row) * shape.out_at.row, other + row < other_rows, shape.head_size);
         if (lane == 0) deltas[row] = delta;
       }
       __syncthreads();
       lane_delta = deltas[lane];
       lane_lse = valid ? lse[other + lane] : 0.0f;
     }
+    if (first >= own_rows) continue;
     float p[kRows], ds[kRows];
     scores(p, own_a, other_a);
     scores(ds, own_b, other_b);
@@ -231,28 +234,28 @@ __global__ void __launch_bounds__(kWarps * 32) attention_backward_plain(const __
 #pragma unroll
   for (int r = 0; r < kRows; r++) scale[r] = shape.scale, one[r] = 1.0f;
   write_rows(head_base<T>(kKeys ? args.dk : args.dq, kKeys ? shape.k_at : shape.q_at, image, head), kKeys ? shape.k_at.row : shape.q_at.row,
-             first, grad_a, scale, shape);
-  if constexpr (kKeys) write_rows(head_base<T>(args.dv, shape.v_at, image, head), shape.v_at.row, first, grad_b, one, shape);
+             first, grad_a, scale, own_rows, shape.head_size);
+  if constexpr (kKeys) write_rows(head_base<T>(args.dv, shape.v_at, image, head), shape.v_at.row, first, grad_b, one, own_rows, shape.head_size);
 }
 
-dim3 grid_of(const Attention& args) { return dim3(static_cast<unsigned>(args.images * args.heads), blocks_for(args.length, kOwn)); }
+dim3 grid_of(const Attention& args, std::int32_t rows) { return dim3(static_cast<unsigned>(args.images * args.heads), blocks_for(rows, kOwn)); }
 
 }  // namespace
 
 void launch_attention_plain(const Attention& args, rt::Stream stream) {
   const auto bytes = static_cast<std::size_t>((kOwn + 2 * kOthers) * row_pitch(args.head_size) * 4);
   with_element(args.precision, [&]<class T>(Element<T>) {
-    launch("attention_forward_plain", attention_forward_plain<T>, grid_of(args), dim3(kWarps * 32), bytes, stream, args);
+    launch("attention_forward_plain", attention_forward_plain<T>, grid_of(args, args.queries), dim3(kWarps * 32), bytes, stream, args);
   });
 }
 
 void launch_attention_backward_plain(const AttentionBackward& args, rt::Stream stream) {
   const auto bytes = static_cast<std::size_t>((2 * (kOwn + kOthers) * row_pitch(args.forward.head_size) + kOthers) * 4);
   with_element(args.forward.precision, [&]<class T>(Element<T>) {
-    launch("attention_backward_keys_plain", attention_backward_plain<T, true>, grid_of(args.forward), dim3(kWarps * 32), bytes, stream,
-           args);
-    launch("attention_backward_queries_plain", attention_backward_plain<T, false>, grid_of(args.forward), dim3(kWarps * 32), bytes, stream,
-           args);
+    launch("attention_backward_keys_plain", attention_backward_plain<T, true>, grid_of(args.forward, args.forward.length), dim3(kWarps * 32),
+           bytes, stream, args);
+    launch("attention_backward_queries_plain", attention_backward_plain<T, false>, grid_of(args.forward, args.forward.queries), dim3(kWarps * 32),
+           bytes, stream, args);
   });
 }
 

@@ -188,7 +188,7 @@ void softmax_backward(Precision precision, const void* y, const void* dy, void* 
 struct Strided {
   std::int64_t offset = 0, image = 0, head = 0, row = 0;
 };
-// out = softmax(scale * q k^T) v per image and head; lse = log sum exp of the scaled scores, float32 [images, heads, length].
+// out = softmax(scale * q k^T) v per image and head; lse = log sum exp of the scaled scores, float32 [images, heads, queries].
 struct Attention {
   Precision precision = Precision::bf16;
   const void* q = nullptr;
@@ -200,6 +200,7 @@ struct Attention {
   std::int32_t images = 0, heads = 0, length = 0, head_size = 0;
   float scale = 1;
   const std::int32_t* live = nullptr;  // number of images under attack, or nullptr
+  std::int32_t queries = 0;            // rows of q and out; 0: `length`, which those of k and v are
 };
 void attention(const Attention& args, rt::Stream stream);
 // Gradients dq, dk, dv, laid out as q, k, v; dout as out. Deterministic, no atomics; the row sums of dout * out are recomputed inside.

@@ -12,7 +12,11 @@ namespace {
 
 struct Size {
   std::int32_t images, heads, length, head_size;
-  std::size_t rows() const { return static_cast<std::size_t>(images * heads * length); }
+  std::int32_t queries = 0;  // 0: length
+  std::int32_t query_rows() const { return queries > 0 ? queries : length; }
+  // Of all heads together: rows of queries, rows of keys.
+  std::size_t rows() const { return static_cast<std::size_t>(images * heads * query_rows()); }
+  std::size_t key_rows() const { return static_cast<std::size_t>(images * heads * length); }
   std::size_t elements() const { return rows() * static_cast<std::size_t>(head_size); }
 };
 
@@ -43,11 +47,12 @@ Results definition(const Size& size, const Tensors& in, double scale_factor, Pre
     for (std::size_t c = 0; c < width; c++) sum += std::abs(static_cast<double>(a[c]) * static_cast<double>(b[c]));
     return sum;
   };
+  const auto queries = static_cast<std::size_t>(size.query_rows());
   double terms = 0, differences = 0;
-  std::vector<F> out(size.elements()), dq(out), dk(out), dv(out), p(length);
+  std::vector<F> out(size.elements()), dq(out), dk(size.key_rows() * width), dv(dk), p(length);
   Results e;
   for (std::size_t row = 0; row < size.rows(); row++) {
-    const std::size_t head = row / length * length * width, at = row * width;
+    const std::size_t head = row / queries * length * width, at = row * width;
     F maximum = -std::numeric_limits<F>::infinity(), sum = 0, delta = 0;
     double term = 0;
     for (std::size_t j = 0; j < length; j++) maximum = std::max(maximum, p[j] = scale * dot(&in.q[at], &in.k[head + j * width]));
@@ -91,37 +96,40 @@ std::vector<float> all_rounded(std::vector<float> values, Precision precision) {
 Tensors random_tensors(const Size& size, std::mt19937& random, Precision precision, float query_deviation = 1) {
   const auto width = static_cast<std::size_t>(size.head_size);
   return {all_rounded(normal(size.rows(), width, random, 0.2f, query_deviation), precision),
-          all_rounded(normal(size.rows(), width, random, -0.3f, 1, size.head_size), precision),
-          all_rounded(normal(size.rows(), width, random, 0.5f, 1, size.head_size), precision),
+          all_rounded(normal(size.key_rows(), width, random, -0.3f, 1, size.head_size), precision),
+          all_rounded(normal(size.key_rows(), width, random, 0.5f, 1, size.head_size), precision),
           all_rounded(normal(size.rows(), width, random, 0.1f, 1), precision)};
 }
 
-// packed: [image, row, (q k v), head, column], out [image, row, head, column]; otherwise [image, (q k v), head, row, column] with three
-// elements after each row and five before the first, so that nothing is aligned.
+// packed: [image, row, (q k v), head, column], out [image, row, head, column]; otherwise, and where queries are not as many as keys, all
+// queries, then all keys, then all values [image, head, row, column] with three elements after each row and five before the first, so that
+// nothing is aligned.
 struct Run {
   Run(const Size& size, const Tensors& in, Precision precision, double scale, bool packed, const std::int32_t* live = nullptr)
       : size_(size) {
-    const std::int64_t width = size.head_size, row = size.heads * width, pitch = width + 3, plane = size.heads * size.length * pitch;
+    const std::int64_t width = size.head_size, row = size.heads * width, pitch = width + 3;
+    const std::int64_t plane = size.heads * size.length * pitch, query_plane = size.heads * size.query_rows() * pitch;
     Attention args;
     args.precision = precision, args.images = size.images, args.heads = size.heads;
-    args.length = size.length, args.head_size = size.head_size;
+    args.length = size.length, args.head_size = size.head_size, args.queries = size.queries;
     args.scale = static_cast<float>(scale), args.live = live;
     if (packed) {
       args.q_at = {0, size.length * 3 * row, width, 3 * row};
+      args.k_at = args.v_at = args.q_at;
+      args.k_at.offset = row, args.v_at.offset = 2 * row;
       args.out_at = {0, size.length * row, width, row};
     } else {
-      args.q_at = {5, 3 * plane, size.length * pitch, pitch};
-      args.out_at = {1, plane, size.length * pitch, pitch};
+      args.q_at = {5, query_plane, size.query_rows() * pitch, pitch};
+      args.k_at = args.v_at = {5 + size.images * query_plane, plane, size.length * pitch, pitch};
+      args.v_at.offset += size.images * plane;
+      args.out_at = {1, query_plane, size.query_rows() * pitch, pitch};
     }
-    args.k_at = args.v_at = args.q_at;
-    args.k_at.offset += packed ? row : plane;
-    args.v_at.offset += 2 * (packed ? row : plane);
-    std::vector<float> qkv(static_cast<std::size_t>(8 + size.images * args.q_at.image));
+    std::vector<float> qkv(static_cast<std::size_t>(8 + args.v_at.offset + size.images * args.v_at.image));
     std::vector<float> dout(static_cast<std::size_t>(8 + size.images * args.out_at.image));
-    place(qkv, args.q_at, in.q);
-    place(qkv, args.k_at, in.k);
-    place(qkv, args.v_at, in.v);
-    place(dout, args.out_at, in.dout);
+    place(qkv, args.q_at, size.query_rows(), in.q);
+    place(qkv, args.k_at, size.length, in.k);
+    place(qkv, args.v_at, size.length, in.v);
+    place(dout, args.out_at, size.query_rows(), in.dout);
     const Values inputs(qkv, precision), gradient(dout, precision), results(dout.size(), precision), gradients(qkv.size(), precision);
     const Array<float> sums(size.rows());
     args.q = args.k = args.v = inputs.data(), args.out = results.data(), args.lse = sums.data();
@@ -129,9 +137,9 @@ struct Run {
     AttentionBackward back;
     back.forward = args, back.dout = gradient.data(), back.dq = back.dk = back.dv = gradients.data();
     attention_backward(back, nullptr);
-    out = taken(results.host(), args.out_at), lse = sums.host();
+    out = taken(results.host(), args.out_at, size.query_rows()), lse = sums.host();
     const std::vector<float> all = gradients.host();
-    dq = taken(all, args.q_at), dk = taken(all, args.k_at), dv = taken(all, args.v_at);
+    dq = taken(all, args.q_at, size.query_rows()), dk = taken(all, args.k_at, size.length), dv = taken(all, args.v_at, size.length);
     written = results.host();
     written.insert(written.end(), all.begin(), all.end());
   }
@@ -141,20 +149,20 @@ struct Run {
 
  private:
   template <class Body>
-  void each(const Strided& at, Body&& body) const {
+  void each(const Strided& at, std::int64_t rows, Body&& body) const {
     std::size_t dense = 0;
     for (std::int64_t i = 0; i < size_.images; i++)
       for (std::int64_t h = 0; h < size_.heads; h++)
-        for (std::int64_t r = 0; r < size_.length; r++)
+        for (std::int64_t r = 0; r < rows; r++)
           for (std::int64_t c = 0; c < size_.head_size; c++)
             body(static_cast<std::size_t>(at.offset + i * at.image + h * at.head + r * at.row + c), dense++);
   }
-  void place(std::vector<float>& to, const Strided& at, const std::vector<float>& from) const {
-    each(at, [&](std::size_t strided, std::size_t dense) { to[strided] = from[dense]; });
+  void place(std::vector<float>& to, const Strided& at, std::int32_t rows, const std::vector<float>& from) const {
+    each(at, rows, [&](std::size_t strided, std::size_t dense) { to[strided] = from[dense]; });
   }
-  std::vector<float> taken(const std::vector<float>& all, const Strided& at) const {
-    std::vector<float> dense_rows(size_.elements());
-    each(at, [&](std::size_t strided, std::size_t dense) { dense_rows[dense] = all[strided]; });
+  std::vector<float> taken(const std::vector<float>& all, const Strided& at, std::int32_t rows) const {
+    std::vector<float> dense_rows(static_cast<std::size_t>(size_.images * size_.heads * rows * size_.head_size));
+    each(at, rows, [&](std::size_t strided, std::size_t dense) { dense_rows[dense] = all[strided]; });
     return dense_rows;
   }
   Size size_;
@@ -201,6 +209,13 @@ TEST("the processor's attention is within the error of the plain version, whatev
   }
 }
 
+TEST("the processor's attention of one query, or of any other number than there are keys") {
+  std::mt19937 random(5);
+  for (const Precision precision : kPrecisions)
+    for (const Size size : {Size{2, 2, 197, 48, 1}, Size{1, 3, 17, 64, 1}, Size{1, 1, 5, 20, 70}, Size{2, 1, 40, 128, 33}, Size{1, 1, 2, 32, 3}})
+      check(size, precision, false, random);
+}
+
 TEST("the processor's attention takes scores in the hundreds and a negative scale") {
   std::mt19937 random(2);
   for (const Precision precision : kPrecisions) {
@@ -213,12 +228,12 @@ TEST("the processor's attention gives the same bits on any number of threads") {
   std::mt19937 random(3);
   const std::uint32_t before = signstep::ThreadPool::instance().threads();
   for (const Precision precision : kPrecisions) {
-    for (const Size size : {Size{1, 1, 197, 64}, Size{1, 3, 70, 20}, Size{1, 1, 65, 32}}) {
+    for (const Size size : {Size{1, 1, 197, 64}, Size{1, 3, 70, 20}, Size{1, 1, 65, 32}, Size{1, 1, 197, 24, 1}, Size{1, 1, 90, 24, 200}}) {
       const Tensors in = random_tensors(size, random, precision);
       std::vector<float> first;
       for (const std::uint32_t threads : {1u, 2u, 4u, 7u, 32u}) {
         signstep::ThreadPool::instance().set_threads(threads);
-        const Run run(size, in, precision, 0.125, true);
+        const Run run(size, in, precision, 0.125, size.queries == 0);
         if (first.empty()) first = run.written;
         EXPECT(test::same_bits(first, run.written));
       }

@@ -18,13 +18,17 @@ namespace {
 constexpr Precision kPrecisions[] = {Precision::bf16, Precision::fp16, Precision::float32};
 
 // Where q, k, v and out lie. packed: [image, row, (q k v), head, column], as one projection leaves them, out [image, row, head, column].
-// separate: four arrays [image, head, row, column]. odd: as separate, but nothing begins on 16 bytes.
+// separate: four arrays [image, head, row, column], the only layouts for queries of another length than keys. odd: as separate, but nothing begins on 16 bytes.
 enum class Layout { packed, separate, odd };
 
 struct Size {
   std::int32_t images, heads, length, head_size;
-  std::size_t elements() const { return static_cast<std::size_t>(images) * static_cast<std::size_t>(heads * length * head_size); }
-  std::size_t rows() const { return static_cast<std::size_t>(images * heads * length); }
+  std::int32_t queries = 0;  // 0: length
+  std::int32_t query_rows() const { return queries > 0 ? queries : length; }
+  // Of all heads together: rows of queries, rows of keys.
+  std::size_t rows() const { return static_cast<std::size_t>(images * heads * query_rows()); }
+  std::size_t key_rows() const { return static_cast<std::size_t>(images * heads * length); }
+  std::size_t elements() const { return rows() * static_cast<std::size_t>(head_size); }
 };
 
 // Arrays [image, head, row, column], densely.
@@ -41,8 +45,10 @@ template <class F>
 Expected definition(const Size& size, const Tensors& in, float scale, Precision precision) {
   const auto length = static_cast<std::size_t>(size.length), width = static_cast<std::size_t>(size.head_size);
   const auto round = [&](F x) { return precision == Precision::float32 ? x : static_cast<F>(rounded(static_cast<float>(x), precision)); };
+  const auto queries = static_cast<std::size_t>(size.query_rows());
   Expected e;
-  for (auto* array : {&e.out, &e.dq, &e.dk, &e.dv}) array->assign(size.elements(), 0.0);
+  for (auto* array : {&e.out, &e.dq}) array->assign(size.elements(), 0.0);
+  for (auto* array : {&e.dk, &e.dv}) array->assign(size.key_rows() * width, 0.0);
   e.lse.assign(size.rows(), 0.0);
   const auto dot = [&](const float* a, const float* b) {
     F sum = 0;
@@ -53,16 +59,17 @@ Expected definition(const Size& size, const Tensors& in, float scale, Precision 
   for (std::size_t h = 0; h < static_cast<std::size_t>(size.images * size.heads); h++) {
     const std::size_t at = h * length * width;
     std::vector<F> dk(length * width), dv(length * width);
-    for (std::size_t r = 0; r < length; r++) {
-      const float* const q = &in.q[at + r * width];
-      const float* const dout = &in.dout[at + r * width];
+    for (std::size_t r = 0; r < queries; r++) {
+      const std::size_t row = (h * queries + r) * width;
+      const float* const q = &in.q[row];
+      const float* const dout = &in.dout[row];
       F maximum = -std::numeric_limits<F>::infinity(), sum = 0;
       for (std::size_t j = 0; j < length; j++) {
         p[j] = static_cast<F>(scale) * dot(q, &in.k[at + j * width]);
         maximum = std::max(maximum, p[j]);
       }
       for (std::size_t j = 0; j < length; j++) sum += p[j] = std::exp(p[j] - maximum);
-      e.lse[h * length + r] = static_cast<double>(maximum + std::log(sum));
+      e.lse[h * queries + r] = static_cast<double>(maximum + std::log(sum));
       std::fill(out.begin(), out.end(), F{0});
       for (std::size_t j = 0; j < length; j++) {
         p[j] /= sum;
@@ -71,7 +78,7 @@ Expected definition(const Size& size, const Tensors& in, float scale, Precision 
       F delta = 0;
       for (std::size_t c = 0; c < width; c++) {
         delta += static_cast<F>(dout[c]) * round(out[c]);
-        e.out[at + r * width + c] = static_cast<double>(round(out[c]));
+        e.out[row + c] = static_cast<double>(round(out[c]));
       }
       std::fill(dq.begin(), dq.end(), F{0});
       for (std::size_t j = 0; j < length; j++) {
@@ -82,7 +89,7 @@ Expected definition(const Size& size, const Tensors& in, float scale, Precision 
           dv[j * width + c] += round(p[j]) * static_cast<F>(dout[c]);
         }
       }
-      for (std::size_t c = 0; c < width; c++) e.dq[at + r * width + c] = static_cast<double>(round(static_cast<F>(scale) * dq[c]));
+      for (std::size_t c = 0; c < width; c++) e.dq[row + c] = static_cast<double>(round(static_cast<F>(scale) * dq[c]));
     }
     for (std::size_t i = 0; i < length * width; i++) {
       e.dk[at + i] = static_cast<double>(round(static_cast<F>(scale) * dk[i]));
@@ -99,11 +106,11 @@ std::vector<float> all_rounded(std::vector<float> values, Precision precision) {
 
 // Means that are not zero, a channel of v and one of k 30 times as large.
 Tensors random_tensors(const Size& size, std::mt19937& random, Precision precision, float query_deviation = 1.0f) {
-  const std::size_t rows = size.rows(), width = static_cast<std::size_t>(size.head_size);
+  const std::size_t rows = size.rows(), keys = size.key_rows(), width = static_cast<std::size_t>(size.head_size);
   Tensors t;
   t.q = all_rounded(normal(rows, width, random, 0.2f, query_deviation), precision);
-  t.k = all_rounded(normal(rows, width, random, -0.3f, 1.0f, size.head_size), precision);
-  t.v = all_rounded(normal(rows, width, random, 0.5f, 1.0f, size.head_size), precision);
+  t.k = all_rounded(normal(keys, width, random, -0.3f, 1.0f, size.head_size), precision);
+  t.v = all_rounded(normal(keys, width, random, 0.5f, 1.0f, size.head_size), precision);
   t.dout = all_rounded(normal(rows, width, random, 0.1f, 1.0f), precision);
   return t;
 }
@@ -121,33 +128,38 @@ class Operands {
       out_at_ = {0, size.length * row, width, row};
     } else {
       const std::int64_t pitch = layout == Layout::odd ? width + 3 : width;
-      q_at_ = {layout == Layout::odd ? 5 : 0, size.heads * size.length * pitch, size.length * pitch, pitch};
-      k_at_ = v_at_ = out_at_ = q_at_;
+      const auto laid_out = [&](std::int64_t rows) -> Strided {
+        return {layout == Layout::odd ? 5 : 0, size.heads * rows * pitch, rows * pitch, pitch};
+      };
+      q_at_ = out_at_ = laid_out(size.query_rows());
+      k_at_ = v_at_ = laid_out(size.length);
     }
     const bool shared = layout == Layout::packed;
-    const std::size_t whole = end(q_at_);
-    std::vector<float> q(whole), k(shared ? 0 : whole), v(shared ? 0 : whole), dout(end(out_at_));
-    place(q, q_at_, in.q);
-    place(shared ? q : k, k_at_, in.k);
-    place(shared ? q : v, v_at_, in.v);
-    place(dout, out_at_, in.dout);
+    const std::size_t keys = shared ? 0 : end(k_at_);
+    std::vector<float> q(end(q_at_)), k(keys), v(keys), dout(end(out_at_));
+    place(q, q_at_, size.query_rows(), in.q);
+    place(shared ? q : k, k_at_, size.length, in.k);
+    place(shared ? q : v, v_at_, size.length, in.v);
+    place(dout, out_at_, size.query_rows(), in.dout);
     arrays_.push_back(std::make_unique<Values>(q, precision));
     for (const std::vector<float>* array : {&k, &v}) arrays_.push_back(shared ? nullptr : std::make_unique<Values>(*array, precision));
     arrays_.push_back(std::make_unique<Values>(dout, precision));
-    for (int i = 0; i < 3; i++) gradients_.push_back(shared && i > 0 ? nullptr : std::make_unique<Values>(whole, precision));
+    gradients_.push_back(std::make_unique<Values>(q.size(), precision));
+    for (int i = 1; i < 3; i++) gradients_.push_back(shared ? nullptr : std::make_unique<Values>(keys, precision));
     out_ = std::make_unique<Values>(dout.size(), precision);
     const auto data = [](const std::vector<std::unique_ptr<Values>>& all, std::size_t i) { return (all[i] ? all[i] : all[0])->data(); };
     forward = {precision, data(arrays_, 0), data(arrays_, 1), data(arrays_, 2), out_->data(), lse_.data(),    q_at_, k_at_,
-               v_at_,     out_at_,          size.images,      size.heads,       size.length,  size.head_size, scale, nullptr};
+               v_at_,     out_at_,          size.images,      size.heads,       size.length,  size.head_size, scale, nullptr,
+               size.queries};
     backward = {forward, arrays_[3]->data(), data(gradients_, 0), data(gradients_, 1), data(gradients_, 2)};
   }
 
   void set_live(const std::int32_t* live) { forward.live = backward.forward.live = live; }
-  std::vector<float> out() const { return taken(*out_, out_at_); }
+  std::vector<float> out() const { return taken(*out_, out_at_, size_.query_rows()); }
   std::vector<float> lse() const { return lse_.host(); }
-  std::vector<float> dq() const { return taken(*gradients_[0], q_at_); }
-  std::vector<float> dk() const { return taken(*(gradients_[1] ? gradients_[1] : gradients_[0]), k_at_); }
-  std::vector<float> dv() const { return taken(*(gradients_[2] ? gradients_[2] : gradients_[0]), v_at_); }
+  std::vector<float> dq() const { return taken(*gradients_[0], q_at_, size_.query_rows()); }
+  std::vector<float> dk() const { return taken(*(gradients_[1] ? gradients_[1] : gradients_[0]), k_at_, size_.length); }
+  std::vector<float> dv() const { return taken(*(gradients_[2] ? gradients_[2] : gradients_[0]), v_at_, size_.length); }
   // Everything that was written, gaps of the layout included.
   std::vector<float> written() const {
     std::vector<float> all = out_->host();
@@ -167,21 +179,21 @@ class Operands {
  private:
   std::size_t end(const Strided& at) const { return static_cast<std::size_t>(8 + size_.images * at.image); }
   template <class Body>
-  void each(const Strided& at, Body&& body) const {
+  void each(const Strided& at, std::int64_t rows, Body&& body) const {
     std::size_t dense = 0;
     for (std::int64_t i = 0; i < size_.images; i++)
       for (std::int64_t h = 0; h < size_.heads; h++)
-        for (std::int64_t r = 0; r < size_.length; r++)
+        for (std::int64_t r = 0; r < rows; r++)
           for (std::int64_t c = 0; c < size_.head_size; c++)
             body(static_cast<std::size_t>(at.offset + i * at.image + h * at.head + r * at.row + c), dense++);
   }
-  void place(std::vector<float>& to, const Strided& at, const std::vector<float>& from) const {
-    each(at, [&](std::size_t strided, std::size_t dense) { to[strided] = from[dense]; });
+  void place(std::vector<float>& to, const Strided& at, std::int32_t rows, const std::vector<float>& from) const {
+    each(at, rows, [&](std::size_t strided, std::size_t dense) { to[strided] = from[dense]; });
   }
-  std::vector<float> taken(const Values& values, const Strided& at) const {
+  std::vector<float> taken(const Values& values, const Strided& at, std::int32_t rows) const {
     const std::vector<float> all = values.host();
-    std::vector<float> out(size_.elements());
-    each(at, [&](std::size_t strided, std::size_t dense) { out[dense] = all[strided]; });
+    std::vector<float> out(static_cast<std::size_t>(size_.images * size_.heads * rows * size_.head_size));
+    each(at, rows, [&](std::size_t strided, std::size_t dense) { out[dense] = all[strided]; });
     return out;
   }
 
@@ -269,6 +281,17 @@ TEST("attention over more rows than stay on chip") {
   check({1, 1, 197, 96}, Layout::packed, Precision::bf16, BackwardForm::automatic, 1, random);
   check({1, 1, 577, 64}, Layout::separate, Precision::bf16, BackwardForm::automatic, 1, random);
   check({1, 1, 1025, 16}, Layout::packed, Precision::fp16, BackwardForm::automatic, 1, random);
+}
+
+TEST("attention of one query, or of any other number than there are keys") {
+  std::mt19937 random(9);
+  for (const Precision precision : kPrecisions) {
+    check({3, 4, 197, 48, 1}, Layout::separate, precision, BackwardForm::automatic, 4, random);
+    check({1, 3, 17, 64, 1}, Layout::odd, precision, BackwardForm::automatic, 1, random);
+    check({1, 1, 5, 20, 70}, Layout::separate, precision, BackwardForm::automatic, 1, random);
+    check({2, 1, 40, 128, 33}, Layout::odd, precision, BackwardForm::automatic, 4, random);
+    check({1, 1, 2, 32, 3}, Layout::separate, precision, BackwardForm::automatic, 1, random);
+  }
 }
 
 TEST("attention reads and writes rows that begin anywhere") {
@@ -411,6 +434,7 @@ TEST("attention refuses what it cannot serve") {
     return false;
   };
   EXPECT(refuses([](Attention& args) { args.length = 0; }));
+  EXPECT(refuses([](Attention& args) { args.queries = -1; }));
   EXPECT(refuses([](Attention& args) { args.head_size = 129; }));
   EXPECT(refuses([](Attention& args) { args.scale = 0; }));
   EXPECT(refuses([](Attention& args) { args.scale = std::numeric_limits<float>::infinity(); }));

@@ -118,7 +118,7 @@ struct Batch {
 
 // Of every kind: spread, confident (right and wrong), tied at the top, all equal, large and near to each other, one NaN, infinities.
 Batch make_batch(std::size_t classes, std::mt19937& random, bool strange) {
-  Batch batch{classes, {}, {}, {}};
+  Batch batch{classes, {}, {}, {}, {}};
   std::uniform_int_distribution<std::size_t> any(0, classes - 1);
   const auto add = [&](std::vector<float> z, std::size_t label, std::size_t target) {
     // As the logits of a clean image are to those of one under attack: the same, near, far, or of a class of its own.

@@ -264,8 +264,9 @@ function attentionAt(node: Node): Replacement | undefined {
   }
   const q = left.value
   const size = q.shape.at(-1)
-  const length = q.shape.at(-2)
-  if (typeof size !== 'number' || size > LARGEST_HEAD || size % 4 !== 0 || typeof length !== 'number') return undefined
+  const [queries, length] = [q.shape.at(-2), v.shape.at(-2)]
+  if (typeof size !== 'number' || size > LARGEST_HEAD || size % 4 !== 0) return undefined
+  if (typeof queries !== 'number' || typeof length !== 'number') return undefined
   if (
     q.shape.length < 3 ||
     q.shape.length > 4 ||
@@ -274,7 +275,7 @@ function attentionAt(node: Node): Replacement | undefined {
   )
     return undefined
   const [kLength, kSize] = keyTransposed ? [k.shape.at(-1), k.shape.at(-2)] : [k.shape.at(-2), k.shape.at(-1)]
-  if (kLength !== length || kSize !== size || v.shape.at(-1) !== size || v.shape.at(-2) !== length) return undefined
+  if (kLength !== length || kSize !== size || v.shape.at(-1) !== size) return undefined
   const lead = q.shape.slice(0, -2)
   const batched = lead.length === 1 ? isBatch(lead[0]) : isBatch(lead[0]) && typeof lead[1] === 'number'
   if (!batched) return undefined

@@ -78,8 +78,9 @@ function ints(operands: readonly View[], out: View): Dim[] {
     view.offset,
     ...axes.map((axis) => strideOf(view, axis) as Dim),
   ]
-  const [batch, heads, length, size] = shapeOf(operands[0])
-  // The result is [N,L,heads,D].
+  const [batch, heads, queries, size] = shapeOf(operands[0])
+  const length = shapeOf(operands[1])[2]
+  // The result is [N,Q,heads,D].
   return [
     batch,
     heads,
@@ -87,5 +88,6 @@ function ints(operands: readonly View[], out: View): Dim[] {
     size,
     ...operands.flatMap((view) => strided(view, [0, 1, 2])),
     ...strided(out, [0, 2, 1]),
+    sameDim(queries, length) ? 0 : queries,
   ]
 }

@@ -21,12 +21,15 @@ export function layerNorm(b: GraphBuilder, x: Value, epsilon: number, rms: boole
   return b.extend('signstep.LayerNorm', [x], { epsilon, rms: rms ? 1 : 0 }, outputs)[0]
 }
 
-/** softmax(scale·q·kᵀ)·v for q, k, v [N,heads,L,D]; the result [N,L,heads,D] lies as the next product wants it. */
+/**
+ * softmax(scale·q·kᵀ)·v for q [N,heads,Q,D] and k, v [N,heads,L,D]; the result [N,Q,heads,D] lies as the next product wants it. Q is L, or
+ * 1 where a class token or a pooling head looks at all others.
+ */
 export function attention(b: GraphBuilder, q: Value, k: Value, v: Value, scale: number): Value {
-  const [n, heads, length, size] = q.shape
+  const [n, heads, queries, size] = q.shape
   return b.extend('signstep.Attention', [q, k, v], { scale }, [
-    { dtype: 'float32', shape: [n, length, heads, size] },
-    { dtype: 'float32', shape: [n, heads, length] },
+    { dtype: 'float32', shape: [n, queries, heads, size] },
+    { dtype: 'float32', shape: [n, heads, queries] },
   ])[0]
 }
 

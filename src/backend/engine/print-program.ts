@@ -51,7 +51,7 @@ function describe({ op, ints }: Step): string {
       return `copy ${dims(1, ints[0] as number)}`
     case 'attention':
     case 'attention_backward':
-      return `${op} ${dims(0, 4)}`
+      return `${op} ${dims(0, 4)}${ints[20] === 0 ? '' : `, ${dims(20, 1)} queries`}`
     case 'convolution':
       return `convolution ${showDim(ints[0])}×${windowed(ints, 4)} → ${ints[1]} ${nameOf(epilogues, ints[2])}`
     case 'max_pool':

@@ -4,9 +4,12 @@ import { describe, expect, it } from 'vitest'
 import { forwardGraph } from '#signstep/autodiff/index.js'
 import { compileProgram } from '#signstep/backend/engine/compile-plan.js'
 import { epilogues, type KernelProgram } from '#signstep/backend/engine/program.js'
+import { printProgram } from '#signstep/backend/index.js'
 import { canonicalise, type Graph, type GraphBuilder, importModel, N, type Value } from '#signstep/graph/index.js'
 import { presets } from '#signstep/model/preprocess.js'
 import { readModel } from '#signstep/onnx/index.js'
+import { classAttention, classAttentionShape } from '../../support/class-attention.js'
+import { modelFile } from '../../support/linear-model.js'
 import { compareProgram } from './compare-program.js'
 import { classifier, weights } from './small-classifier.js'
 
@@ -90,6 +93,16 @@ describe('the kernel program of a model', () => {
     expect(kernels.filter(({ buffers }) => buffers[5] !== undefined)).toHaveLength(4)
     expect(program.gradient.at(-1)?.op).toBe('gemm')
     expect(program.gradient.at(-1)?.buffers[2]).toBe(program.imageGradient)
+  })
+
+  it('is one attention where a single query looks at all tokens, and computes what the graph does', async () => {
+    const file = await modelFile(classAttentionShape, classAttention)
+    const { forward, gradient, program } = compareProgram(await canonicalGraph(file), presets.half)
+    expect(forward).toBeLessThan(1e-6)
+    expect(gradient).toBeLessThan(1e-5)
+    const found = program.gradient.filter(({ op }) => /attention|batched_matmul|softmax/.test(op))
+    expect(found.map(({ op }) => op)).toEqual(['attention', 'attention_backward'])
+    expect(printProgram(program)).toContain('attention N×3×10×8, 1 queries')
   })
 
   it('is made of convolutions and products alone between the ends of a ResNet: activations, residuals and their masks are in them', async () => {

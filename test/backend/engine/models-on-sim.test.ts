@@ -3,12 +3,15 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { openDataset, pgd } from '#signstep/index.js'
 import { loadModel, type Model } from '#signstep/model/index.js'
+import { classAttention, classAttentionShape } from '../../support/class-attention.js'
 import { demo, root } from '../../support/cli.js'
+import { modelFile } from '../../support/linear-model.js'
 import { randomNumbers } from '../../support/random.js'
 
 const models = join(root, '../shared/models')
 
 const transformers: [string, string][] = [
+  ['a network with one query', await modelFile(classAttentionShape, classAttention)],
   ['the demo ViT', demo('vit.onnx')],
   ['a ViT of torchvision', join(models, 'exports/tv_vit_d48_l2_p4_32_op17_dyn.onnx')],
   ['a ViT of timm', join(models, 'golden/timm_vit__ts17_bN.onnx')],

@@ -358,7 +358,7 @@ export class ProgramRun {
   }
 
   private attention(step: Step, d: (i: number) => number, buffer: (i: number) => Float64Array): void {
-    const [images, heads, length, size] = [d(0), d(1), d(2), d(3)]
+    const [images, heads, length, size, queries] = [d(0), d(1), d(2), d(3), d(20) || d(2)]
     const [scale] = step.floats
     const [q, k, v, out, lse] = [0, 1, 2, 3, 4].map(buffer)
     for (let n = 0; n < images; n++)
@@ -372,13 +372,14 @@ export class ProgramRun {
         }
         if (step.op === 'attention_backward')
           for (const [i, which] of [6, 7, 8].entries())
-            for (let row = 0; row < length; row++) for (let c = 0; c < size; c++) buffer(which)[at(i, row, c)] = 0
-        for (let i = 0; i < length; i++) {
+            for (let row = 0; row < (which === 6 ? queries : length); row++)
+              for (let c = 0; c < size; c++) buffer(which)[at(i, row, c)] = 0
+        for (let i = 0; i < queries; i++) {
           const scores = Float64Array.from({ length }, (_, j) => scale * dot(q, 0, i, k, 1, j))
           const p = softmax(scores)
           if (step.op === 'attention') {
             const highest = Math.max(...scores)
-            lse[(n * heads + h) * length + i] =
+            lse[(n * heads + h) * queries + i] =
               highest + Math.log(scores.reduce((a, s) => a + Math.exp(s - highest), 0))
             for (let c = 0; c < size; c++) {
               let sum = 0
