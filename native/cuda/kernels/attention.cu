@@ -18,11 +18,11 @@ void check(const Attention& args, const char* kernel) {
   require(static_cast<std::int64_t>(args.images) * args.heads < (std::int64_t{1} << 31), kernel, "more than 2^31 heads");
 }
 
-bool as_many_queries_as_keys(const Attention& args) { return args.queries == 0 || args.queries == args.length; }
+std::int32_t queries_of(const Attention& args) { return args.queries > 0 ? args.queries : args.length; }
 
-// With the number of queries said in any case, as the plain kernels want it.
+// With the number of queries said in any case, as the kernels want it.
 Attention with_queries(Attention args) {
-  if (args.queries == 0) args.queries = args.length;
+  args.queries = queries_of(args);
   return args;
 }
 
@@ -30,10 +30,10 @@ bool starts_aligned(const void* data, const Strided& at) {
   return aligned16(data) && at.offset % 8 == 0 && at.image % 8 == 0 && at.head % 8 == 0 && at.row % 8 == 0;
 }
 
-// Blocks of `warps` warps, `most` at most, a slab each; no fewer than 4 where there are rows for them, so that a chip that the heads alone
+// Blocks of `warps` warps, `most` at most, a slab of the `rows` each; no fewer than 4 where there are rows for them, so that a chip that the heads alone
 // do not fill gets more blocks.
-AttentionGrid slab_grid(const Attention& args, std::int32_t most, const AttentionDevice& device) {
-  const std::int32_t slabs = divided_up(args.length, kSlab), heads = std::max(args.images * args.heads, 1);
+AttentionGrid slab_grid(const Attention& args, std::int32_t rows, std::int32_t most, const AttentionDevice& device) {
+  const std::int32_t slabs = divided_up(rows, kSlab), heads = std::max(args.images * args.heads, 1);
   const std::int32_t wanted = divided_up(2 * device.multiprocessors, heads);
   AttentionGrid grid;
   grid.parts = std::max(divided_up(slabs, most), std::min(wanted, divided_up(slabs, 4)));
@@ -43,7 +43,7 @@ AttentionGrid slab_grid(const Attention& args, std::int32_t most, const Attentio
 
 std::int32_t keys_shared_bytes(const Attention& args, std::int32_t warps, bool fused) {
   const std::int32_t pitch = pitch_bytes(padded_head(args.head_size)), keys = warps * kSlab;
-  const std::int32_t queries = divided_up(args.length, kQueries) * kQueries;
+  const std::int32_t queries = divided_up(queries_of(args), kQueries) * kQueries;
   const std::int32_t exchange = fused ? 2 * keys * 2 * (kQueries + 8) : 0;
   return 2 * keys * pitch + kQueryStages * 2 * kQueries * pitch + 8 * queries + exchange;
 }
@@ -81,7 +81,7 @@ std::int32_t padded_head(std::int32_t head_size) {
 }
 
 bool attention_on_matrix_units(const Attention& args) {
-  return args.precision != Precision::float32 && as_many_queries_as_keys(args) && args.head_size % 8 == 0 && starts_aligned(args.q, args.q_at) &&
+  return args.precision != Precision::float32 && args.head_size % 8 == 0 && starts_aligned(args.q, args.q_at) &&
          starts_aligned(args.k, args.k_at) && starts_aligned(args.v, args.v_at) && starts_aligned(args.out, args.out_at);
 }
 
@@ -92,13 +92,13 @@ bool attention_on_matrix_units(const AttentionBackward& args) {
 AttentionGrid attention_forward_grid(const Attention& args, const AttentionDevice& device) {
   const std::int32_t padded = padded_head(args.head_size), keys = chunk_keys(padded), chunks = divided_up(args.length, keys);
   const std::int32_t chunk_bytes = 2 * keys * pitch_bytes(padded);
-  AttentionGrid grid = slab_grid(args, 8, device);
+  AttentionGrid grid = slab_grid(args, queries_of(args), 8, device);
   // Two blocks share a multiprocessor at head sizes up to 64; above, the registers leave room for one.
   const std::int32_t room = padded <= 64 ? device.shared_bytes / 2 : device.shared_bytes;
   if (chunks <= kStages || chunks * chunk_bytes <= room) {
     // All chunks stay in shared memory: where there are blocks enough, one for the head reads them once, in as many even rounds as it
     // takes.
-    const std::int32_t slabs = divided_up(args.length, kSlab), heads = std::max(args.images * args.heads, 1);
+    const std::int32_t slabs = divided_up(queries_of(args), kSlab), heads = std::max(args.images * args.heads, 1);
     grid.parts = std::min(grid.parts, divided_up(2 * device.multiprocessors, heads));
     const std::int32_t rounds = divided_up(slabs, grid.parts * 8);
     grid.warps = divided_up(slabs, grid.parts * rounds);
@@ -125,11 +125,11 @@ AttentionBackwardPlan attention_backward_plan(const AttentionBackward& args, con
   const std::int32_t padded = padded_head(forward.head_size);
   std::int32_t most = keys_warps(padded);
   while (most > 1 && keys_shared_bytes(forward, most, false) > device.shared_bytes) most--;
-  plan.keys = slab_grid(forward, most, device);
+  plan.keys = slab_grid(forward, forward.length, most, device);
   plan.keys.shared_bytes = keys_shared_bytes(forward, plan.keys.warps, false);
   require(plan.keys.shared_bytes <= device.shared_bytes, "attention_backward",
           "the sequence is too long: lse and row sums do not fit into shared memory");
-  plan.queries = slab_grid(forward, 4, device);
+  plan.queries = slab_grid(forward, queries_of(forward), 4, device);
   plan.queries.shared_bytes =
       std::min(divided_up(forward.length, chunk_keys(padded)), kStages) * 2 * chunk_keys(padded) * pitch_bytes(padded);
   return plan;
@@ -138,22 +138,21 @@ AttentionBackwardPlan attention_backward_plan(const AttentionBackward& args, con
 void attention(const Attention& args, const AttentionDevice& device, rt::Stream stream) {
   check(args, "attention");
   if (args.images <= 0 || args.heads <= 0) return;
-  if (!attention_on_matrix_units(args)) return launch_attention_plain(with_queries(args), stream);
-  const AttentionGrid grid = attention_forward_grid(args, device);
-  args.precision == Precision::bf16 ? launch_attention_bf16(args, grid, stream) : launch_attention_fp16(args, grid, stream);
+  const Attention full = with_queries(args);
+  if (!attention_on_matrix_units(full)) return launch_attention_plain(full, stream);
+  const AttentionGrid grid = attention_forward_grid(full, device);
+  full.precision == Precision::bf16 ? launch_attention_bf16(full, grid, stream) : launch_attention_fp16(full, grid, stream);
 }
 
 void attention_backward(const AttentionBackward& args, const AttentionDevice& device, BackwardForm wanted, rt::Stream stream) {
   check(args.forward, "attention_backward");
   if (args.forward.images <= 0 || args.forward.heads <= 0) return;
-  if (!attention_on_matrix_units(args)) {
-    AttentionBackward plain = args;
-    plain.forward = with_queries(args.forward);
-    return launch_attention_backward_plain(plain, stream);
-  }
-  const AttentionBackwardPlan plan = attention_backward_plan(args, device, wanted);
-  args.forward.precision == Precision::bf16 ? launch_attention_backward_bf16(args, plan, stream)
-                                            : launch_attention_backward_fp16(args, plan, stream);
+  AttentionBackward full = args;
+  full.forward = with_queries(args.forward);
+  if (!attention_on_matrix_units(full)) return launch_attention_backward_plain(full, stream);
+  const AttentionBackwardPlan plan = attention_backward_plan(full, device, wanted);
+  full.forward.precision == Precision::bf16 ? launch_attention_backward_bf16(full, plan, stream)
+                                            : launch_attention_backward_fp16(full, plan, stream);
 }
 
 void attention(const Attention& args, rt::Stream stream) { attention(args, device_of_thread(), stream); }

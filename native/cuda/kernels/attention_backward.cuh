@@ -76,8 +76,8 @@ __device__ __forceinline__ void probabilities(std::uint32_t (&p)[4], std::uint32
 template <int kHead>
 struct KeysMemory {
   int keys, queries;  // rows, padded to slabs and stages
-  __device__ __forceinline__ KeysMemory(int warps, int length)
-      : keys(warps * kSlab), queries((length + kQueries - 1) / kQueries * kQueries) {}
+  __device__ __forceinline__ KeysMemory(int warps, int query_rows)
+      : keys(warps * kSlab), queries((query_rows + kQueries - 1) / kQueries * kQueries) {}
   __device__ __forceinline__ int k() const { return 0; }
   __device__ __forceinline__ int v() const { return keys * kPitch<kHead> * 2; }
   __device__ __forceinline__ int stages() const { return 2 * v(); }
@@ -95,45 +95,45 @@ __global__ void __launch_bounds__(32 * (kFused ? kFusedSlabs : kKeysWarps<kHead>
   const Attention& forward = args.forward;
   const int image = static_cast<int>(blockIdx.x) / forward.heads, head = static_cast<int>(blockIdx.x) % forward.heads;
   if (forward.live != nullptr && image >= *forward.live) return;
-  const HeadShape shape{forward.length, forward.head_size};
+  const HeadShape query_shape{forward.queries, forward.head_size}, key_shape{forward.length, forward.head_size};
   const HeadRows<const T> q(forward.q, forward.q_at, image, head), dout(args.dout, forward.out_at, image, head);
 
   const int warps = static_cast<int>(blockDim.x) / 32, warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const KeysMemory<kHead> at(warps, shape.length);
+  const KeysMemory<kHead> at(warps, query_shape.rows);
   const Shared<std::uint8_t> memory = dynamic_shared();
   const Shared<T> keys = shared_cast<T>(memory + at.k()), values = shared_cast<T>(memory + at.v()),
                   stages = shared_cast<T>(memory + at.stages());
   const Shared<float> lse = shared_cast<float>(memory + at.lse()), delta = shared_cast<float>(memory + at.delta());
   const int block_key = static_cast<int>(blockIdx.y) * at.keys, first_key = block_key + warp * kSlab;
-  const bool mine = first_key < shape.length;
+  const bool mine = first_key < key_shape.rows;
   const int rounds = at.queries / kQueries;
 
   const auto queries_of = [&](int round) { return stages + round % kQueryStages * kQueryStageElements<kHead>; };
   const auto fetch = [&](int round) {
     if (round < rounds) {
-      fetch_rows<kHead>(queries_of(round), q, round * kQueries, kQueries, shape);
-      fetch_rows<kHead>(queries_of(round) + kQueries * kPitch<kHead>, dout, round * kQueries, kQueries, shape);
+      fetch_rows<kHead>(queries_of(round), q, round * kQueries, kQueries, query_shape);
+      fetch_rows<kHead>(queries_of(round) + kQueries * kPitch<kHead>, dout, round * kQueries, kQueries, query_shape);
     }
     cp_async_commit();
   };
-  fetch_rows<kHead>(keys, HeadRows<const T>(forward.k, forward.k_at, image, head), block_key, at.keys, shape);
-  fetch_rows<kHead>(values, HeadRows<const T>(forward.v, forward.v_at, image, head), block_key, at.keys, shape);
+  fetch_rows<kHead>(keys, HeadRows<const T>(forward.k, forward.k_at, image, head), block_key, at.keys, key_shape);
+  fetch_rows<kHead>(values, HeadRows<const T>(forward.v, forward.v_at, image, head), block_key, at.keys, key_shape);
 #pragma unroll 1
   for (int round = 0; round < kQueryStages - 1; round++) fetch(round);
 
   // Queries beyond the sequence get an infinite lse: their P and dS are then 0.
-  const float* const lse_rows = forward.lse + static_cast<std::int64_t>(blockIdx.x) * shape.length;
+  const float* const lse_rows = forward.lse + static_cast<std::int64_t>(blockIdx.x) * query_shape.rows;
   const HeadRows<const T> out(static_cast<const void*>(forward.out), forward.out_at, image, head);
 #pragma unroll 1
   for (int slab = warp; slab * kSlab < at.queries; slab += warps) {
     float upper, lower;
-    row_products<kHead>(upper, lower, dout, out, slab * kSlab, shape);
+    row_products<kHead>(upper, lower, dout, out, slab * kSlab, query_shape);
     const int row = slab * kSlab + lane / 4;
     if (lane % 4 == 0) {
       delta[row] = upper;
       delta[row + 8] = lower;
-      lse[row] = row < shape.length ? lse_rows[row] * kLog2E : INFINITY;
-      lse[row + 8] = row + 8 < shape.length ? lse_rows[row + 8] * kLog2E : INFINITY;
+      lse[row] = row < query_shape.rows ? lse_rows[row] * kLog2E : INFINITY;
+      lse[row + 8] = row + 8 < query_shape.rows ? lse_rows[row + 8] * kLog2E : INFINITY;
     }
   }
 
@@ -141,7 +141,7 @@ __global__ void __launch_bounds__(32 * (kFused ? kFusedSlabs : kKeysWarps<kHead>
   clear(dk);
   clear(dv);
   const float scale = forward.scale * kLog2E;
-  const bool upper_valid = first_key + lane / 4 < shape.length, lower_valid = first_key + lane / 4 + 8 < shape.length;
+  const bool upper_valid = first_key + lane / 4 < key_shape.rows, lower_valid = first_key + lane / 4 + 8 < key_shape.rows;
 
   const auto exchange_of = [&](int round) { return shared_cast<T>(memory + at.exchange()) + round % 2 * (at.keys * kExchangePitch); };
   // dq of a stage's queries: the result in pieces of 16 by 16, dealt out to the warps.
@@ -162,7 +162,7 @@ __global__ void __launch_bounds__(32 * (kFused ? kFusedSlabs : kKeysWarps<kHead>
         mma_m16n8k16<T>(sum[0], a, left);
         mma_m16n8k16<T>(sum[1], a, right);
       }
-      store_fragment(dq, round * kQueries + first, column, sum[0], sum[1], forward.scale, forward.scale, shape);
+      store_fragment(dq, round * kQueries + first, column, sum[0], sum[1], forward.scale, forward.scale, query_shape);
     }
   };
 
@@ -179,7 +179,7 @@ __global__ void __launch_bounds__(32 * (kFused ? kFusedSlabs : kKeysWarps<kHead>
 #pragma unroll 1
     for (int first = 0; first < kQueries; first += 16) {
       const int query = round * kQueries + first;
-      if (query >= shape.length) break;  // its part of dS^T is not written and reaches rows of dq alone that are not stored
+      if (query >= query_shape.rows) break;  // its part of dS^T is not written and reaches rows of dq alone that are not stored
       std::uint32_t p[4], ds[4];
       probabilities<kHead>(p, ds, keys, values, warp * kSlab, queries, douts, first, lse + query, delta + query, scale, upper_valid,
                            lower_valid);
@@ -211,8 +211,8 @@ __global__ void __launch_bounds__(32 * (kFused ? kFusedSlabs : kKeysWarps<kHead>
   const HeadRows<T> dk_rows(args.dk, forward.k_at, image, head), dv_rows(args.dv, forward.v_at, image, head);
 #pragma unroll
   for (int d = 0; d < kHead / 16; d++) {
-    store_fragment(dk_rows, first_key, d * 16, dk[2 * d], dk[2 * d + 1], forward.scale, forward.scale, shape);
-    store_fragment(dv_rows, first_key, d * 16, dv[2 * d], dv[2 * d + 1], 1.0f, 1.0f, shape);
+    store_fragment(dk_rows, first_key, d * 16, dk[2 * d], dk[2 * d + 1], forward.scale, forward.scale, key_shape);
+    store_fragment(dv_rows, first_key, d * 16, dv[2 * d], dv[2 * d + 1], 1.0f, 1.0f, key_shape);
   }
 }
 
@@ -223,20 +223,20 @@ __global__ void __launch_bounds__(128, kHead <= 80 ? 2 : 1) attention_backward_q
   const Attention& forward = args.forward;
   const int image = static_cast<int>(blockIdx.x) / forward.heads, head = static_cast<int>(blockIdx.x) % forward.heads;
   if (forward.live != nullptr && image >= *forward.live) return;
-  const HeadShape shape{forward.length, forward.head_size};
+  const HeadShape query_shape{forward.queries, forward.head_size}, key_shape{forward.length, forward.head_size};
   const HeadRows<const T> q(forward.q, forward.q_at, image, head), k(forward.k, forward.k_at, image, head),
       v(forward.v, forward.v_at, image, head);
   const HeadRows<const T> dout(args.dout, forward.out_at, image, head);
   const int warps = static_cast<int>(blockDim.x) / 32, warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int first = (static_cast<int>(blockIdx.y) * warps + warp) * kSlab;
-  const bool mine = first < shape.length;
-  const int chunks = (shape.length + kKeys - 1) / kKeys;
+  const bool mine = first < query_shape.rows;
+  const int chunks = (key_shape.rows + kKeys - 1) / kKeys;
   const Shared<T> memory = shared_cast<T>(dynamic_shared());
   const auto chunk_at = [&](int chunk) { return memory + chunk % kStages * kChunkElements<kHead>; };
   const auto fetch = [&](int chunk) {
     if (chunk < chunks) {
-      fetch_rows<kHead>(chunk_at(chunk), k, chunk * kKeys, kKeys, shape);
-      fetch_rows<kHead>(chunk_at(chunk) + kKeys * kPitch<kHead>, v, chunk * kKeys, kKeys, shape);
+      fetch_rows<kHead>(chunk_at(chunk), k, chunk * kKeys, kKeys, key_shape);
+      fetch_rows<kHead>(chunk_at(chunk) + kKeys * kPitch<kHead>, v, chunk * kKeys, kKeys, key_shape);
     }
     cp_async_commit();
   };
@@ -246,16 +246,16 @@ __global__ void __launch_bounds__(128, kHead <= 80 ? 2 : 1) attention_backward_q
   std::uint32_t q_rows[kHead / 16][4], dout_rows[kHead / 16][4];
 #pragma unroll
   for (int i = 0; i < kHead / 16; i++) {
-    load_fragment(q_rows[i], q, first, i * 16, shape);
-    load_fragment(dout_rows[i], dout, first, i * 16, shape);
+    load_fragment(q_rows[i], q, first, i * 16, query_shape);
+    load_fragment(dout_rows[i], dout, first, i * 16, query_shape);
   }
   float upper_delta, lower_delta;
   row_products<kHead>(upper_delta, lower_delta, dout, HeadRows<const T>(static_cast<const void*>(forward.out), forward.out_at, image, head),
-                      first, shape);
-  const float* const lse = forward.lse + static_cast<std::int64_t>(blockIdx.x) * shape.length;
+                      first, query_shape);
+  const float* const lse = forward.lse + static_cast<std::int64_t>(blockIdx.x) * query_shape.rows;
   const int row = first + lane / 4;
-  const float upper_lse = row < shape.length ? lse[row] * kLog2E : INFINITY,
-              lower_lse = row + 8 < shape.length ? lse[row + 8] * kLog2E : INFINITY;
+  const float upper_lse = row < query_shape.rows ? lse[row] * kLog2E : INFINITY,
+              lower_lse = row + 8 < query_shape.rows ? lse[row + 8] * kLog2E : INFINITY;
   const float scale = forward.scale * kLog2E;
   float dq[kHead / 8][4];
   clear(dq);
@@ -267,7 +267,7 @@ __global__ void __launch_bounds__(128, kHead <= 80 ? 2 : 1) attention_backward_q
     fetch(chunk + kStages - 1);
     if (!mine) continue;
     const Shared<T> keys = chunk_at(chunk), values = keys + kKeys * kPitch<kHead>;
-    const int left_over = shape.length - chunk * kKeys, count = left_over < kKeys ? left_over : kKeys;
+    const int left_over = key_shape.rows - chunk * kKeys, count = left_over < kKeys ? left_over : kKeys;
 #pragma unroll 1
     for (int key = 0; key < count; key += 16) {
       float s[2][4], dp[2][4];
@@ -306,7 +306,7 @@ __global__ void __launch_bounds__(128, kHead <= 80 ? 2 : 1) attention_backward_q
   if (!mine) return;
   const HeadRows<T> to(args.dq, forward.q_at, image, head);
 #pragma unroll
-  for (int d = 0; d < kHead / 16; d++) store_fragment(to, first, d * 16, dq[2 * d], dq[2 * d + 1], forward.scale, forward.scale, shape);
+  for (int d = 0; d < kHead / 16; d++) store_fragment(to, first, d * 16, dq[2 * d], dq[2 * d + 1], forward.scale, forward.scale, query_shape);
 }
 
 template <class T, int kHead>

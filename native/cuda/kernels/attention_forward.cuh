@@ -114,8 +114,8 @@ struct ForwardRows {
     for (int d = 0; d < kHead / 16; d++) store_fragment(to, first, d * 16, out[2 * d], out[2 * d + 1], upper, lower, shape);
     const int lane = static_cast<int>(threadIdx.x) % 32, row = first + lane / 4;
     if (lane % 4 != 0 || lse == nullptr) return;
-    if (row < shape.length) lse[row] = (upper_maximum + log2f(upper_sum)) * kLn2;
-    if (row + 8 < shape.length) lse[row + 8] = (lower_maximum + log2f(lower_sum)) * kLn2;
+    if (row < shape.rows) lse[row] = (upper_maximum + log2f(upper_sum)) * kLn2;
+    if (row + 8 < shape.rows) lse[row + 8] = (lower_maximum + log2f(lower_sum)) * kLn2;
   }
 };
 
@@ -125,21 +125,21 @@ __global__ void __launch_bounds__(256, kHead <= 64 ? 2 : 1) attention_forward(co
   constexpr int kKeys = kChunkKeys<kHead>;
   const int image = static_cast<int>(blockIdx.x) / args.heads, head = static_cast<int>(blockIdx.x) % args.heads;
   if (args.live != nullptr && image >= *args.live) return;
-  const HeadShape shape{args.length, args.head_size};
+  const HeadShape queries{args.queries, args.head_size}, keys{args.length, args.head_size};
   const HeadRows<const T> q(args.q, args.q_at, image, head), k(args.k, args.k_at, image, head), v(args.v, args.v_at, image, head);
   const HeadRows<T> out(args.out, args.out_at, image, head);
-  float* const lse = args.lse == nullptr ? nullptr : args.lse + static_cast<std::int64_t>(blockIdx.x) * args.length;
+  float* const lse = args.lse == nullptr ? nullptr : args.lse + static_cast<std::int64_t>(blockIdx.x) * args.queries;
   const Shared<T> memory = shared_cast<T>(dynamic_shared());
 
   const int warps = static_cast<int>(blockDim.x) / 32, warp = static_cast<int>(threadIdx.x) / 32;
-  const int slabs = (args.length + kSlab - 1) / kSlab, step = static_cast<int>(gridDim.y) * warps;
+  const int slabs = (args.queries + kSlab - 1) / kSlab, step = static_cast<int>(gridDim.y) * warps;
   const int chunks = (args.length + kKeys - 1) / kKeys;
   const float scale = fabsf(args.scale) * kLog2E;
   const auto chunk_at = [&](int chunk) { return memory + chunk % slots * kChunkElements<kHead>; };
   const auto fetch = [&](int chunk) {
     if (chunk < chunks) {
-      fetch_rows<kHead>(chunk_at(chunk), k, chunk * kKeys, kKeys, shape);
-      fetch_rows<kHead>(chunk_at(chunk) + kKeys * kPitch<kHead>, v, chunk * kKeys, kKeys, shape);
+      fetch_rows<kHead>(chunk_at(chunk), k, chunk * kKeys, kKeys, keys);
+      fetch_rows<kHead>(chunk_at(chunk) + kKeys * kPitch<kHead>, v, chunk * kKeys, kKeys, keys);
     }
     cp_async_commit();  // an empty group where there was nothing: the number under way stays the same
   };
@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(256, kHead <= 64 ? 2 : 1) attention_forward(co
   for (int slab = static_cast<int>(blockIdx.y) * warps + warp; loading || slab < slabs; slab += step) {
     const bool mine = slab < slabs;
     ForwardRows<kHead> rows;
-    rows.start(q, slab * kSlab, args.scale < 0.0f, shape);
+    rows.start(q, slab * kSlab, args.scale < 0.0f, queries);
 #pragma unroll 1
     for (int chunk = 0; chunk < chunks; chunk++) {
       if (loading) {
@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(256, kHead <= 64 ? 2 : 1) attention_forward(co
       if (mine) rows.template attend<kKeys>(chunk_at(chunk), chunk_at(chunk) + kKeys * kPitch<kHead>, left < kKeys ? left : kKeys, scale);
     }
     loading = false;
-    if (mine) rows.finish(out, lse, slab * kSlab, shape);
+    if (mine) rows.finish(out, lse, slab * kSlab, queries);
   }
 }
 

@@ -32,7 +32,7 @@ inline constexpr std::int32_t chunk_keys(std::int32_t padded) { return padded <=
 // Warps of a block of the backward kernel over keys, at most, where it is not fused.
 inline constexpr std::int32_t keys_warps(std::int32_t padded) { return padded <= 80 ? 8 : 4; }
 
-// Whether the matrix units serve it: a 16-bit type, as many queries as keys, every row begins on 16 bytes and the head size is a multiple of 8.
+// Whether the matrix units serve it: a 16-bit type, every row begins on 16 bytes and the head size is a multiple of 8.
 bool attention_on_matrix_units(const Attention& args);
 bool attention_on_matrix_units(const AttentionBackward& args);
 
@@ -56,13 +56,14 @@ struct AttentionBackwardPlan {
 AttentionBackwardPlan attention_backward_plan(const AttentionBackward& args, const AttentionDevice& device,
                                               BackwardForm wanted = BackwardForm::automatic);
 
-// The launchers with everything given, and the families of kernels: of a 16-bit type on the matrix units, and plain for all types.
+// The launchers with everything given, and the families of kernels: of a 16-bit type on the matrix units, and plain for all
+// types. These want `queries` said, not 0.
 void attention(const Attention& args, const AttentionDevice& device, rt::Stream stream);
 void attention_backward(const AttentionBackward& args, const AttentionDevice& device, BackwardForm wanted, rt::Stream stream);
 
 void launch_attention_bf16(const Attention& args, const AttentionGrid& grid, rt::Stream stream);
 void launch_attention_fp16(const Attention& args, const AttentionGrid& grid, rt::Stream stream);
-void launch_attention_plain(const Attention& args, rt::Stream stream);  // `queries` said, not 0
+void launch_attention_plain(const Attention& args, rt::Stream stream);
 void launch_attention_backward_bf16(const AttentionBackward& args, const AttentionBackwardPlan& plan, rt::Stream stream);
 void launch_attention_backward_fp16(const AttentionBackward& args, const AttentionBackwardPlan& plan, rt::Stream stream);
 void launch_attention_backward_plain(const AttentionBackward& args, rt::Stream stream);

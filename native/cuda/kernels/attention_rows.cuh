@@ -31,12 +31,12 @@ struct HeadRows {
   __device__ __forceinline__ T* row(int r) const { return base + r * stride; }
 };
 
-// What is the same for all rows of a head.
+// How many rows of queries or of keys a head has, and how wide they are.
 struct HeadShape {
-  int length, head_size;
+  int rows, head_size;
 };
 
-// Rows first … first + rows - 1 (rows a multiple of 8) into shared memory by all threads of the block; zeros beyond the sequence and beyond
+// Rows first … first + rows - 1 (rows a multiple of 8) into shared memory by all threads of the block; zeros beyond the rows there are and beyond
 // the head size. There after this thread's cp_async_wait and a barrier.
 template <int kHead, class T>
 __device__ __forceinline__ void fetch_rows(Shared<T> to, const HeadRows<const T>& from, int first, int rows, const HeadShape& shape) {
@@ -45,7 +45,7 @@ __device__ __forceinline__ void fetch_rows(Shared<T> to, const HeadRows<const T>
   constexpr int kWhole = kHead / 64 * 8, kRest = kHead / 8 - kWhole;
   const int threads = static_cast<int>(blockDim.x), thread = static_cast<int>(threadIdx.x);
   const auto fetch = [&](int row, int column) {
-    const bool inside = first + row < shape.length && column < shape.head_size;
+    const bool inside = first + row < shape.rows && column < shape.head_size;
     cp_async16(to + (row * kPitch<kHead> + column), inside ? from.row(first + row) + column : from.base, inside);
   };
   if constexpr (kWhole > 0) {
@@ -89,7 +89,7 @@ __device__ __forceinline__ void load_fragment(std::uint32_t (&a)[4], const HeadR
   const int lane = static_cast<int>(threadIdx.x) % 32, in_quad = lane % 4;
   const int row = first + lane / 4 + in_quad / 2 * 8, group = column + in_quad % 2 * 8;
   uint4 words = make_uint4(0, 0, 0, 0);
-  if (row < shape.length && group < shape.head_size) words = *reinterpret_cast<const uint4*>(from.row(row) + group);
+  if (row < shape.rows && group < shape.head_size) words = *reinterpret_cast<const uint4*>(from.row(row) + group);
   std::uint32_t w[4] = {words.x, words.y, words.z, words.w};
   transpose_quad(w);
   a[0] = w[0], a[1] = w[2], a[2] = w[1], a[3] = w[3];
@@ -105,7 +105,7 @@ __device__ __forceinline__ void store_fragment(const HeadRows<T>& to, int first,
                         pack2<T>(left[2] * lower, left[3] * lower), pack2<T>(right[2] * lower, right[3] * lower)};
   transpose_quad(w);
   const int row = first + lane / 4 + in_quad / 2 * 8, group = column + in_quad % 2 * 8;
-  if (row < shape.length && group < shape.head_size) *reinterpret_cast<uint4*>(to.row(row) + group) = make_uint4(w[0], w[1], w[2], w[3]);
+  if (row < shape.rows && group < shape.head_size) *reinterpret_cast<uint4*>(to.row(row) + group) = make_uint4(w[0], w[1], w[2], w[3]);
 }
 
 // Fragments from rows in shared memory, pitch in elements. `a`: 16 rows by 16 columns as left operand.

@@ -286,11 +286,18 @@ TEST("attention over more rows than stay on chip") {
 TEST("attention of one query, or of any other number than there are keys") {
   std::mt19937 random(9);
   for (const Precision precision : kPrecisions) {
-    check({3, 4, 197, 48, 1}, Layout::separate, precision, BackwardForm::automatic, 4, random);
-    check({1, 3, 17, 64, 1}, Layout::odd, precision, BackwardForm::automatic, 1, random);
+    check({3, 4, 197, 48, 1}, Layout::separate, precision, BackwardForm::automatic, 1, random);
+    check({2, 3, 49, 64, 1}, Layout::separate, precision, BackwardForm::split, 4, random);
+    check({8, 3, 17, 24, 1}, Layout::odd, precision, BackwardForm::automatic, 1, random);
     check({1, 1, 5, 20, 70}, Layout::separate, precision, BackwardForm::automatic, 1, random);
-    check({2, 1, 40, 128, 33}, Layout::odd, precision, BackwardForm::automatic, 4, random);
+    check({1, 1, 40, 96, 33}, Layout::odd, precision, BackwardForm::automatic, 4, random);
+    check({1, 2, 37, 32, 100}, Layout::separate, precision, BackwardForm::split, 1, random);
     check({1, 1, 2, 32, 3}, Layout::separate, precision, BackwardForm::automatic, 1, random);
+    if (precision == Precision::float32) continue;
+    check({2, 3, 49, 32, 1}, Layout::separate, precision, BackwardForm::fused, 4, random);
+    check({1, 1, 21, 64, 70}, Layout::separate, precision, BackwardForm::fused, 1, random);
+    check({1, 1, 100, 48, 33}, Layout::separate, precision, BackwardForm::fused, 4, random);
+    if (precision == Precision::bf16) check({1, 1, 280, 80, 260}, Layout::separate, precision, BackwardForm::automatic, 1, random);
   }
 }
 
