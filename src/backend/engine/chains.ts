@@ -18,8 +18,8 @@ import { elementsOf, isDense, reshaped, transposed, type View, viewOf } from './
 import { leavesPixelsOut } from './windows.js'
 
 /**
- * A product with a constant matrix, or a convolution, and what its epilogue takes in: bias, scale, position table, residual, activation or an activation's
- * backward. The step is emitted in the place of the last node taken in, where all operands exist.
+ * A product with a constant matrix, or a convolution, and what its epilogue takes in: bias, scale, position table, residual, activation or
+ * an activation's backward. The step is emitted in the place of the last node taken in, where all operands exist.
  */
 export interface Chain {
   readonly root: Node

@@ -16,12 +16,15 @@ const next = randomNumbers(12)
 const images = Float32Array.from({ length: COUNT * 3 * 32 * 32 }, () => next())
 const labels = Int32Array.from({ length: COUNT }, (_, i) => i)
 const preprocess = { mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25], device: 'cpu' as const, batch: 4 }
-const exact = (): Promise<Model> => loadModel(demo('vit.onnx'), preprocess)
-const quick = (): Promise<Model> => loadModel(demo('vit.onnx'), { ...preprocess, precision: 'bf16' })
+const skipped = refusal === undefined ? '' : ` (skipped: ${refusal})`
 
-describe.skipIf(refusal !== undefined)(
-  `bf16 on the processor${refusal === undefined ? '' : ` (skipped: ${refusal})`}`,
-  () => {
+describe.skipIf(refusal !== undefined).each(['vit.onnx', 'resnet.onnx'])(
+  `%s in bf16 on the processor${skipped}`,
+  (file) => {
+    const exact = (): Promise<Model> => loadModel(demo(file), preprocess)
+    const quick = (options: object = {}): Promise<Model> =>
+      loadModel(demo(file), { ...preprocess, precision: 'bf16', ...options })
+
     it('scores in float32 accuracy', async () => {
       await using a = await exact()
       await using b = await quick()
@@ -49,18 +52,20 @@ describe.skipIf(refusal !== undefined)(
 
     it('gives the same bits whatever the number of threads and the batch', async () => {
       const run = async (options: object): Promise<Float32Array> => {
-        await using model = await loadModel(demo('vit.onnx'), { ...preprocess, precision: 'bf16', ...options })
+        await using model = await quick(options)
         return (await pgd(model, images, labels, { eps: '4/255', steps: 3, seed: 2 })).images
       }
       const one = await run({ threads: 1, batch: 3 })
       expect(await run({ threads: 2, batch: 6 })).toEqual(one)
     })
-
-    it('refuses a model that no kernel covers by the name of the node', async () => {
-      await expect(loadModel(await uncoveredModel(), { device: 'cpu', precision: 'bf16' })).rejects.toMatchObject({
-        code: 'OPERATOR_UNSUPPORTED',
-        message: expect.stringMatching(/Conv.*float32/s),
-      })
-    })
   },
 )
+
+describe.skipIf(refusal !== undefined)(`bf16 on the processor${skipped}`, () => {
+  it('refuses a model that no kernel covers by the name of the node', async () => {
+    await expect(loadModel(await uncoveredModel(), { device: 'cpu', precision: 'bf16' })).rejects.toMatchObject({
+      code: 'OPERATOR_UNSUPPORTED',
+      message: expect.stringMatching(/Conv.*float32/s),
+    })
+  })
+})
