@@ -10,12 +10,15 @@ export interface Affine {
 
 /** How a value follows from the images channel by channel; undefined where it does not. */
 export function affineOf(value: Value, images: Value, channels: number): Affine | undefined {
-  if (value === images)
+  if (value === images) {
+    // Fewer channels that a constant repeats are no preprocessing.
+    if (images.shape[1] !== channels) return undefined
     return {
       source: Array.from({ length: channels }, (_, c) => c),
       scale: new Array(channels).fill(1),
       shift: new Array(channels).fill(0),
     }
+  }
   const node = value.producer
   if (node === undefined) return undefined
   const [x, y] = node.inputs

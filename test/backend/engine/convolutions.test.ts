@@ -9,8 +9,8 @@ import { classifier, weights } from './small-classifier.js'
 
 type Build = (b: GraphBuilder, x: Value) => Value
 
-function expectEqual(build: Build, preset = 'cifar10', size = [9, 8]): KernelProgram {
-  const { logits, gradient, forward, program } = compareProgram(classifier(build, size), presets[preset])
+function expectEqual(build: Build, preset = 'cifar10', size = [9, 8], channels = 3): KernelProgram {
+  const { logits, gradient, forward, program } = compareProgram(classifier(build, size, channels), presets[preset])
   expect(logits).toBeLessThan(1e-6)
   expect(forward).toBeLessThan(1e-6)
   expect(gradient).toBeLessThan(1e-5)
@@ -123,6 +123,12 @@ describe('a convolution in a kernel program', () => {
       [8, 12],
     )
     expect(other.patch).toBe(1)
+  })
+
+  it('reads images of one channel that a constant spreads over three', () => {
+    const spread: Build = (b, x) => b.mul(x, b.constant(float32Tensor([1, 3, 1, 1], [0.5, 2, -1])))
+    expectEqual((b, x) => conv(b, spread(b, x), 4, [3, 3], { pads: [1, 1, 1, 1] }), 'none', [8, 12], 1)
+    expectEqual((b, x) => conv(b, spread(b, x), 4, [4, 4], { strides: [4, 4] }), 'none', [8, 12], 1)
   })
 
   it.each(['SAME_UPPER', 'SAME_LOWER', 'VALID'])('pads as auto_pad %s says', (auto_pad) => {
