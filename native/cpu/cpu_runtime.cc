@@ -145,6 +145,8 @@ void fill(void* device, int byte, std::size_t bytes, Stream stream) {
   cpu::submit(stream, [=] { std::memset(device, byte, bytes); });
 }
 
+bool launches_are_waited_for() { return false; }  // they have ended when they return
+
 void set_schedule(std::uint32_t) {}
 
 void begin_capture(Stream stream) { stream->recording = new std::vector<std::function<void()>>; }

@@ -9,6 +9,7 @@
 
 #include "../cuda/engine/runtime.h"
 #include "checks.h"
+#include "failing_launch.h"
 #include "schedule.h"
 #include "statistics.h"
 #include "tma.h"
@@ -143,6 +144,7 @@ void check_shape(const Call& call) {
 
 void run_grid(const Call& call) {
   check_shape(call);
+  fail_where_asked(call.name);
   Workers& workers = Workers::instance();
   const std::lock_guard one_at_a_time(workers.launch_mutex);
   const Schedule schedule = current_schedule();

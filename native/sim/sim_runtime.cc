@@ -179,6 +179,11 @@ void fill(void* device, int byte, std::size_t bytes, Stream stream) {
   sim::submit(stream, [=] { std::memset(device, byte, bytes); });
 }
 
+bool launches_are_waited_for() {
+  const char* const asked = std::getenv("CUDA_LAUNCH_BLOCKING");
+  return asked != nullptr && std::strcmp(asked, "1") == 0;
+}
+
 void set_schedule(std::uint32_t seed) { sim::set_schedule({seed, seed != 0}); }
 
 void begin_capture(Stream stream) {

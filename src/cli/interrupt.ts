@@ -17,6 +17,8 @@ export function interruptible(): { signal: AbortSignal; exitCode: () => number; 
     signal: controller.signal,
     exitCode: () => code,
     release: () => {
+      // What is left to do after an abort may be interrupted too.
+      if (controller.signal.aborted) return
       process.off('SIGINT', handler)
       process.off('SIGTERM', handler)
     },

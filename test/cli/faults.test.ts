@@ -207,3 +207,34 @@ describe('standard output', () => {
     failed(shell(`${inspect} > /dev/full`), /stdout.*OUTPUT_FAILED/),
   )
 })
+
+describe('a simulated GPU', () => {
+  const run = async (env: Record<string, string>, ...more: string[]): Promise<CliResult> =>
+    cli(['evaluate', model, '--data', await npz(), ...sweep, '--device', 'sim', ...more], { env })
+
+  it('that fails in mid-run ends it with kernel, program step and shapes', async () => {
+    const out = join(scratch(), 'run')
+    const fault = { SIGNSTEP_SIM_FAIL: 'loss_head:3', CUDA_LAUNCH_BLOCKING: '1' }
+    failed(
+      await run(fault, '--batch', '2', '--out', out),
+      /sim: .*failed; found step \d+ \(loss, .*: classes 3\): loss_head: uncorrectable memory error.*RUNTIME_FAILED/,
+    )
+    // The first batch takes two: the attack's step and the score of its result.
+    expect(readdirSync(out).sort()).toEqual(['metrics.jsonl', 'samples.csv'])
+  })
+
+  it('that is too old, or has no memory left, is refused with the reason', async () => {
+    failed(
+      await run({ SIGNSTEP_SIM_CAPABILITY: '75' }),
+      /sim: the GPU is too old; expected compute capability 8\.0.*7\.5.*DEVICE_UNAVAILABLE/,
+    )
+    failed(await run({ SIGNSTEP_SIM_MEMORY: '2000' }), /out of memory.*--batch.*RUNTIME_FAILED/)
+  })
+
+  it('refuses weights that its precision cannot hold', async () => {
+    const weights = Array.from({ length: PIXELS }, () => [70000, 0, 0])
+    const large = await linearModel([3, SIZE, SIZE], weights)
+    const args = ['evaluate', large, '--data', await npz(), ...sweep, '--device', 'sim', '--precision', 'fp16']
+    failed(await cli(args), /expected numbers up to 65504.* which fp16 holds, found 70000.*Use --precision float32/)
+  })
+})

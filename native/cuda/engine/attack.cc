@@ -318,8 +318,8 @@ bool Attack::steps(const signstep_step_rule& rule, std::uint32_t steps, signstep
   own_operand();
 
   const std::int64_t width = count_;
-  const bool stepwise = cancel != nullptr && kStepsPerPoll == 0;
-  const std::uint32_t most = cancel == nullptr ? AttackBuffers::kStepsPerGraph : std::max(1u, kStepsPerPoll);
+  const bool stepwise = (cancel != nullptr && kStepsPerPoll == 0) || rt::launches_are_waited_for();
+  const std::uint32_t most = stepwise ? 1 : cancel == nullptr ? AttackBuffers::kStepsPerGraph : kStepsPerPoll;
   for (std::uint32_t done = 0; done < steps;) {
     if (asked(cancel)) return false;
     if (count_ == 0) {

@@ -17,6 +17,7 @@ class Attack {
   // What follows: by the program's thread.
   ~Attack();
 
+  int device() const { return program_.device(); }
   void start(const signstep_start_rule& rule);
   // False: cancelled; the steps before were made.
   bool steps(const signstep_step_rule& rule, std::uint32_t steps, signstep_step_results* results, const volatile std::int32_t* cancel);

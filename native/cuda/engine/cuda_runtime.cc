@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -29,13 +30,25 @@ Failure::Kind kind_of(cudaError_t error) {
     case cudaErrorStreamCaptureInvalidated: return Failure::Kind::invalid;
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorInvalidConfiguration:
-    case cudaErrorLaunchOutOfResources:
+    case cudaErrorInvalidDeviceFunction:
+    case cudaErrorLaunchOutOfResources: return Failure::Kind::launch;
+    // CUDA gives these again to every call until the process ends.
+    case cudaErrorAssert:
+    case cudaErrorContained:
+    case cudaErrorECCUncorrectable:
+    case cudaErrorExternalDevice:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalAddress:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
     case cudaErrorLaunchFailure:
     case cudaErrorLaunchTimeout:
-    case cudaErrorIllegalAddress:
     case cudaErrorMisalignedAddress:
-    case cudaErrorIllegalInstruction:
-    case cudaErrorECCUncorrectable: return Failure::Kind::launch;
+    case cudaErrorMpsClientTerminated:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorTensorMemoryLeak:
+    case cudaErrorUnknown: return Failure::Kind::lost;
     default: return Failure::Kind::internal;
   }
 }
@@ -230,6 +243,15 @@ void fill(void* device, int byte, std::size_t bytes, Stream stream) {
   if (bytes != 0) check(cudaMemsetAsync(device, byte, bytes, of(stream)), "fill of device memory");
 }
 
+bool launches_are_waited_for() {
+  // Once: CUDA too looks when it starts.
+  static const bool asked = [] {
+    const char* const text = std::getenv("CUDA_LAUNCH_BLOCKING");
+    return text != nullptr && std::strcmp(text, "1") == 0;
+  }();
+  return asked;
+}
+
 void set_schedule(std::uint32_t) {}
 
 void begin_capture(Stream stream) {
@@ -276,11 +298,17 @@ void allow_shared_bytes(const void* kernel, std::size_t bytes, const char* name)
 
 void launch_kernel(const char* name, const void* kernel, dim3 grid, dim3 block, std::size_t shared_bytes, rt::Stream stream, void** arguments) {
   allow_shared_bytes(kernel, shared_bytes, name);
-  const cudaError_t error = cudaLaunchKernel(kernel, grid, block, arguments, shared_bytes, rt::of(stream));
+  cudaError_t error = cudaLaunchKernel(kernel, grid, block, arguments, shared_bytes, rt::of(stream));
+  if (error == cudaSuccess && rt::launches_are_waited_for()) error = cudaStreamSynchronize(rt::of(stream));
   if (error == cudaSuccess) return;
   cudaGetLastError();
-  const rt::Failure::Kind kind = rt::kind_of(error);
-  throw rt::Failure{kind == rt::Failure::Kind::out_of_memory ? kind : rt::Failure::Kind::launch, std::string(name) + ": " + rt::text_of(error)};
+  using Kind = rt::Failure::Kind;
+  const Kind kind = rt::kind_of(error);
+  if (kind == Kind::out_of_memory) throw rt::Failure{kind, std::string("out of memory: ") + name + ": " + rt::text_of(error)};
+  // What a kernel did wrong is told to the launches after it.
+  if (kind == Kind::lost) throw rt::Failure{kind, std::string(name) + (rt::launches_are_waited_for() ? ": " : " or a kernel before it: ") + rt::text_of(error)};
+  const std::string known = error == cudaErrorNoKernelImageForDevice ? ": this build has no code for this GPU: " : ": ";
+  throw rt::Failure{Kind::launch, name + known + rt::text_of(error)};
 }
 
 TensorMap make_tensor_map(const void* base, int element_bytes, std::int64_t rows, std::int64_t columns, std::int64_t row_stride_elements,

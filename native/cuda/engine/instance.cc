@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "check_weights.h"
+
 namespace signstep::engine {
 namespace {
 
@@ -39,6 +41,7 @@ void sum_rows(const Buffer& buffer, kernels::Precision precision, const float* m
 Instance::Instance(const program::Program& program, const std::vector<program::Step>& steps, kernels::Precision precision,
                    std::int64_t batch, rt::Stream stream)
     : program_(program), steps_(steps), precision_(precision), batch_(batch), pointers_(program.buffers.size(), nullptr) {
+  check_weights(program, steps, precision);
   const program::MemoryPlan plan = plan_memory(program, steps, batch, kernels::bytes_of(precision));
   activations_ = DeviceArray<std::byte>(std::max<std::uint64_t>(plan.bytes, 1));
   bytes_ = activations_.bytes();

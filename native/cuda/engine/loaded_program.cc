@@ -45,7 +45,11 @@ LoadedProgram::LoadedProgram(int device, std::int64_t batch, kernels::Precision 
 }
 
 LoadedProgram::~LoadedProgram() {
-  rt::use_device(device_);
+  try {
+    rt::use_device(device_);
+  } catch (const rt::Failure&) {
+    // Of a lost device: memory and streams are given back all the same.
+  }
 }
 
 std::int64_t LoadedProgram::elements() const { return elements_of(program_.header); }

@@ -7,6 +7,7 @@
 #include "../../include/signstep/engine.h"
 #include "attack.h"
 #include "loaded_program.h"
+#include "lost_devices.h"
 
 struct signstep_program {
   signstep::engine::LoadedProgram loaded;
@@ -26,17 +27,29 @@ signstep_status status_of(rt::Failure::Kind kind) {
     case rt::Failure::Kind::unavailable: return SIGNSTEP_UNSUPPORTED;
     case rt::Failure::Kind::out_of_memory:
     case rt::Failure::Kind::launch:
+    case rt::Failure::Kind::lost:
     case rt::Failure::Kind::internal: break;
   }
   return SIGNSTEP_INTERNAL;
 }
 
+// A kernel's failure is told by whatever waits for it next: how to have it told by itself.
+std::string with_cure(const rt::Failure& failure) {
+  const bool lost = failure.kind == rt::Failure::Kind::lost;
+  return lost && !rt::launches_are_waited_for()
+             ? failure.message + "; with CUDA_LAUNCH_BLOCKING=1 in the environment the kernel and its step of the program are named"
+             : failure.message;
+}
+
+// `body` works on the device, which must not have been lost before.
 template <class Body>
-signstep_status guarded(Body&& body) {
+signstep_status guarded(int device, Body&& body) {
   try {
+    refuse_lost_device(device);
     return body();
   } catch (const rt::Failure& failure) {
-    last_error = failure.message;
+    last_error = with_cure(failure);
+    if (failure.kind == rt::Failure::Kind::lost) lose_device(device, failure.message);
     return status_of(failure.kind);
   } catch (const program::PlanError& error) {
     last_error = error.message;
@@ -54,8 +67,8 @@ signstep_status refused(const char* message) {
   return SIGNSTEP_INVALID;
 }
 
-signstep_status done(const auto& body) {
-  return guarded([&] {
+signstep_status done(int device, const auto& body) {
+  return guarded(device, [&] {
     body();
     return SIGNSTEP_OK;
   });
@@ -69,7 +82,7 @@ std::int32_t device_count() {
 
 signstep_status device_info(std::int32_t device, signstep_device_info* out) {
   if (out == nullptr) return refused("info: expected a pointer");
-  return done([&] {
+  return done(device, [&] {
     const rt::DeviceInfo info = rt::device_info(device);
     std::memset(out, 0, sizeof *out);
     static_assert(sizeof out->name == sizeof info.name);
@@ -81,15 +94,30 @@ signstep_status device_info(std::int32_t device, signstep_device_info* out) {
   });
 }
 
+#if !defined(SIGNSTEP_CPU)
+constexpr std::uint32_t kLowestCapability = 80;  // bf16 products, cp.async
+
+void check_capability(int device) {
+  const rt::DeviceInfo info = rt::device_info(device);
+  if (info.compute_capability >= kLowestCapability) return;
+  const auto text = [](std::uint32_t capability) { return std::to_string(capability / 10) + "." + std::to_string(capability % 10); };
+  throw rt::Failure{rt::Failure::Kind::unavailable, "device " + std::to_string(device) + " (" + info.name + "): expected compute capability " +
+                                                        text(kLowestCapability) + " or later, found " + text(info.compute_capability)};
+}
+#else
+void check_capability(int) {}
+#endif
+
 signstep_status program_load(const signstep_load* load, signstep_program** out) {
   if (load == nullptr || load->plan == nullptr || out == nullptr) return refused("load, plan and program: expected pointers");
   if (load->precision > SIGNSTEP_FLOAT32) return refused("precision: expected a signstep_precision");
   *out = nullptr;
-  return done([&] {
+  return done(load->device, [&] {
     if (load->device < 0 || load->device >= rt::device_count())
       throw rt::Failure{rt::Failure::Kind::unavailable,
                         "device " + std::to_string(load->device) + ": found " + std::to_string(rt::device_count()) +
                             (rt::device_count() == 0 ? " (" + rt::why() + ")" : " devices")};
+    check_capability(load->device);
     *out = new signstep_program{{load->device, load->batch, static_cast<kernels::Precision>(load->precision), load->plan, load->plan_bytes}};
   });
 }
@@ -107,7 +135,7 @@ void program_free(signstep_program* program) { delete program; }
 
 signstep_status run_forward(signstep_program* program, std::uint32_t count, const float* images, float* logits) {
   if (program == nullptr || images == nullptr || logits == nullptr) return refused("program, images and logits: expected pointers");
-  return done([&] {
+  return done(program->loaded.device(), [&] {
     rt::use_device(program->loaded.device());
     program->loaded.forward().logits(count, images, logits, program->loaded.stream());
   });
@@ -116,18 +144,18 @@ signstep_status run_forward(signstep_program* program, std::uint32_t count, cons
 signstep_status attack_begin(signstep_program* program, const signstep_images* images, signstep_attack** out) {
   if (program == nullptr || images == nullptr || out == nullptr) return refused("program, images and attack: expected pointers");
   *out = nullptr;
-  return done([&] { *out = new signstep_attack{{program->loaded, *images}}; });
+  return done(program->loaded.device(), [&] { *out = new signstep_attack{{program->loaded, *images}}; });
 }
 
 signstep_status attack_start(signstep_attack* attack, const signstep_start_rule* rule) {
   if (attack == nullptr || rule == nullptr) return refused("attack and rule: expected pointers");
-  return done([&] { attack->attack.start(*rule); });
+  return done(attack->attack.device(), [&] { attack->attack.start(*rule); });
 }
 
 signstep_status attack_steps(signstep_attack* attack, const signstep_step_rule* rule, std::uint32_t steps, signstep_step_results* results,
                              const volatile std::int32_t* cancel) {
   if (attack == nullptr || rule == nullptr) return refused("attack and rule: expected pointers");
-  return guarded([&] {
+  return guarded(attack->attack.device(), [&] {
     if (attack->attack.steps(*rule, steps, results, cancel)) return SIGNSTEP_OK;
     last_error = "cancelled";
     return SIGNSTEP_CANCELLED;
@@ -136,27 +164,27 @@ signstep_status attack_steps(signstep_attack* attack, const signstep_step_rule* 
 
 signstep_status attack_score(signstep_attack* attack, float* loss, std::int32_t* predictions, float* logits) {
   if (attack == nullptr) return refused("attack: expected a pointer");
-  return done([&] { attack->attack.score(loss, predictions, logits); });
+  return done(attack->attack.device(), [&] { attack->attack.score(loss, predictions, logits); });
 }
 
 signstep_status attack_images(signstep_attack* attack, const std::int32_t* rows, std::uint32_t count, float* images) {
   if (attack == nullptr || images == nullptr) return refused("attack and images: expected pointers");
-  return done([&] { attack->attack.images(rows, count, images); });
+  return done(attack->attack.device(), [&] { attack->attack.images(rows, count, images); });
 }
 
 signstep_status attack_best(signstep_attack* attack, float* images, float* loss) {
   if (attack == nullptr) return refused("attack: expected a pointer");
-  return done([&] { attack->attack.best(images, loss); });
+  return done(attack->attack.device(), [&] { attack->attack.best(images, loss); });
 }
 
 signstep_status attack_gradient(signstep_attack* attack, float* gradient) {
   if (attack == nullptr || gradient == nullptr) return refused("attack and gradient: expected pointers");
-  return done([&] { attack->attack.gradient(gradient); });
+  return done(attack->attack.device(), [&] { attack->attack.gradient(gradient); });
 }
 
 signstep_status attack_finished(signstep_attack* attack, const std::int32_t* positions, std::uint32_t count, float* images) {
   if (attack == nullptr || (count > 0 && (positions == nullptr || images == nullptr))) return refused("attack, positions and images: expected pointers");
-  return done([&] { attack->attack.finished(positions, count, images); });
+  return done(attack->attack.device(), [&] { attack->attack.finished(positions, count, images); });
 }
 
 void attack_free(signstep_attack* attack) { delete attack; }

@@ -1,6 +1,7 @@
 #include "run_step.h"
 
 #include "../../core/program/operands.h"
+#include "../../core/program/step_shape.h"
 
 #include <cstddef>
 
@@ -321,8 +322,12 @@ void launch_step(const Pass& pass, const Step& step, rt::Stream stream) {
 }
 
 // Which step of the program failed, in its own words.
-[[noreturn]] void rethrow(const rt::Failure& failure, const Step& step, std::size_t index) {
-  throw rt::Failure{failure.kind, "step " + std::to_string(index) + " (" + program::op_name(step.op) + ", " + step.name + "): " + failure.message};
+[[noreturn]] void rethrow(const rt::Failure& failure, const Pass& pass, const Step& step, std::size_t index) {
+  // What a kernel did wrong may be told by the launch of a later one.
+  const bool perhaps_before = failure.kind == rt::Failure::Kind::lost && !rt::launches_are_waited_for();
+  throw rt::Failure{failure.kind, std::string(perhaps_before ? "at or before step " : "step ") + std::to_string(index) + " (" +
+                                      program::op_name(step.op) + ", " + step.name + ": " + program::step_shape(step, pass.batch) +
+                                      "): " + failure.message};
 }
 
 }  // namespace
@@ -331,7 +336,7 @@ void run_step(const Pass& pass, const Step& step, std::size_t index, rt::Stream 
   try {
     launch_step(pass, step, stream);
   } catch (const rt::Failure& failure) {
-    rethrow(failure, step, index);
+    rethrow(failure, pass, step, index);
   }
 }
 
@@ -352,7 +357,7 @@ void run_last_product(const Pass& pass, const Step& step, const kernels::PatchSt
     gemm.step = update;
     kernels::gemm(gemm, stream);
   } catch (const rt::Failure& failure) {
-    rethrow(failure, step, pass.program->gradient.size() - 1);
+    rethrow(failure, pass, step, pass.program->gradient.size() - 1);
   }
 }
 

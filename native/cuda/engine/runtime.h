@@ -8,9 +8,9 @@
 
 namespace signstep::rt {
 
-// Any failure of device or launch. `kind` tells the caller what can be done about it.
+// Any failure of device or launch. `kind` tells the caller what can be done about it; lost: this process cannot use the device again.
 struct Failure {
-  enum class Kind { unavailable, out_of_memory, invalid, launch, internal } kind;
+  enum class Kind { unavailable, out_of_memory, invalid, launch, lost, internal } kind;
   std::string message;
 };
 
@@ -52,6 +52,10 @@ void upload(void* device, const void* host, std::size_t bytes, Stream stream);
 void download(void* host, const void* device, std::size_t bytes, Stream stream);
 void copy(void* to, const void* from, std::size_t bytes, Stream stream);
 void fill(void* device, int byte, std::size_t bytes, Stream stream);
+
+// Whether CUDA_LAUNCH_BLOCKING=1 asks for every kernel to be waited for, so that one that fails is told by its own launch. Without it a later
+// call tells, and nothing knows which kernel it was.
+bool launches_are_waited_for();
 
 // The simulator's warp order and delivery of asynchronous copies (0: in order, at once); nothing on a GPU. For tests.
 void set_schedule(std::uint32_t seed);

@@ -11,11 +11,17 @@ export function nativeFailure(cause: unknown, device: string, what: string): Sig
   return new RuntimeError(outOfMemory ? 'OUT_OF_MEMORY' : 'RUNTIME_FAILED', `${what} failed`, {
     subject: device,
     found: message,
-    cure: outOfMemory
-      ? 'Use a smaller --batch, or wait until others on the device have ended.'
-      : 'Please report it with the output of `signstep info`.',
+    cure: cureOf(cause),
     cause,
   })
+}
+
+function cureOf(cause: unknown): string | undefined {
+  const { code, message } = cause as NodeJS.ErrnoException
+  if (isOutOfMemory(cause)) return 'Use a smaller --batch, or wait until others on the device have ended.'
+  if (/which (bf16|fp16) holds/.test(message)) return 'Use --precision float32.'
+  // What was expected has been said.
+  return code === 'INVALID' ? undefined : 'Please report it with the output of `signstep info`.'
 }
 
 /** The engine has no status of its own for it; its message says so. */

@@ -1,5 +1,6 @@
 import { OptionError, RuntimeError } from '../../errors/index.js'
 import { type DeviceInfo, loadNative, type NativeEngine } from '../../native/index.js'
+import { awaited } from './native-failure.js'
 
 /**
  * `cuda` is all GPUs of the machine, `cuda:1` the second alone; `sim` runs the same kernels in a simulator on the
@@ -68,13 +69,32 @@ export async function openDevices(device: EngineDevice): Promise<OpenDevice[]> {
       expected: engine.deviceCount === 1 ? `${plugin}:0` : `${plugin}:0 to ${plugin}:${engine.deviceCount - 1}`,
     })
   const numbers = index === undefined ? Array.from({ length: engine.deviceCount }, (_, i) => i) : [index]
-  return Promise.all(numbers.map(async (own) => ({ plugin, engine, index: own, info: await engine.deviceInfo(own) })))
+  const found = await Promise.all(
+    numbers.map(async (own) => ({
+      plugin,
+      engine,
+      index: own,
+      info: await awaited(() => engine.deviceInfo(own), device, 'looking at the device'),
+    })),
+  )
+  const capable = found.filter(({ info }) => plugin === 'cpu' || info.computeCapability >= LOWEST_CAPABILITY)
+  if (capable.length > 0) return capable
+  throw new RuntimeError('DEVICE_UNAVAILABLE', 'the GPU is too old', {
+    subject: device,
+    expected: `compute capability ${capabilityText(LOWEST_CAPABILITY)} or later`,
+    found: describeDevice(found[0].info),
+    cure: 'Use --device cpu on this machine.',
+  })
 }
+
+/** 10 times the version: what our kernels are written for, products of bf16 and copies beside the work. */
+const LOWEST_CAPABILITY = 80
+const capabilityText = (capability: number): string => `${Math.floor(capability / 10)}.${capability % 10}`
 
 /** As people say it: "NVIDIA H100 80GB HBM3 (compute capability 9.0, 132 multiprocessors, 79.1 GiB)". */
 export function describeDevice({ name, computeCapability, multiprocessors, memory }: DeviceInfo): string {
   const gibibytes = (memory / 2 ** 30).toFixed(1)
   if (computeCapability === 0) return `${name} (${multiprocessors} threads, ${gibibytes} GiB)`
-  const capability = `${Math.floor(computeCapability / 10)}.${computeCapability % 10}`
+  const capability = capabilityText(computeCapability)
   return `${name} (compute capability ${capability}, ${multiprocessors} multiprocessors, ${gibibytes} GiB)`
 }
