@@ -214,13 +214,14 @@ describe('a simulated GPU', () => {
 
   it('that fails in mid-run ends it with kernel, program step and shapes', async () => {
     const out = join(scratch(), 'run')
-    const fault = { SIGNSTEP_SIM_FAIL: 'loss_head:3', CUDA_LAUNCH_BLOCKING: '1' }
+    const args = ['attack', model, '--data', await npz(), ...single, '--device', 'sim', '--batch', '2', '--out', out]
+    // The first batch takes two: that of the step and that of the score.
+    const result = await cli(args, { env: { SIGNSTEP_SIM_FAIL: 'loss_head:3', CUDA_LAUNCH_BLOCKING: '1' } })
     failed(
-      await run(fault, '--batch', '2', '--out', out),
+      result,
       /sim: .*failed; found step \d+ \(loss, .*: classes 3\): loss_head: uncorrectable memory error.*RUNTIME_FAILED/,
     )
-    // The first batch takes two: the attack's step and the score of its result.
-    expect(readdirSync(out).sort()).toEqual(['metrics.jsonl', 'samples.csv'])
+    expect(readdirSync(out).sort()).toEqual(['adversarial', 'metrics.jsonl', 'samples.csv'])
   })
 
   it('that is too old, or has no memory left, is refused with the reason', async () => {

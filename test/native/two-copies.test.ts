@@ -21,22 +21,17 @@ beforeAll(async () => {
   )
 })
 
-/** The package once more, with libraries of its own. */
+/** The package once more. Of one version both use the libraries that came first; other versions have other names. */
 function copyOfThePackage(): string {
   const folder = scratch()
-  for (const part of ['dist', 'build/Release', 'package.json'])
-    cpSync(join(root, part), join(folder, part), { recursive: true })
-  symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'))
+  for (const part of ['dist', 'package.json']) cpSync(join(root, part), join(folder, part), { recursive: true })
+  for (const part of ['build', 'node_modules']) symlinkSync(join(root, part), join(folder, part))
   return folder
 }
 
-it('two copies of the package in one process each run their own plugins, and count their own memory', async () => {
-  const folder = copyOfThePackage()
-  const there = (await import(pathToFileURL(join(folder, 'dist/index.js')).href)) as typeof here
-  const { loadNative: loadOther } = await import(pathToFileURL(join(folder, 'dist/native/index.js')).href)
-  const [mine, other] = [await loadNative().openEngine('sim'), await loadOther().openEngine('sim')]
+it('two copies of the package in one process attack side by side', async () => {
+  const there = (await import(pathToFileURL(join(copyOfThePackage(), 'dist/index.js')).href)) as typeof here
   const models = [await here.loadModel(model, options), await there.loadModel(model, options)]
-  expect(mine.allocatedBytes()).toBe(other.allocatedBytes())
   const attack = { eps: '4/255', steps: 1 } as const
   const [a, b] = await Promise.all([
     here.pgd(models[0], images, Int32Array.of(1), attack),
@@ -44,9 +39,9 @@ it('two copies of the package in one process each run their own plugins, and cou
   ])
   expect(b.images).toEqual(a.images)
   await models[0].dispose()
-  expect([mine.allocatedBytes(), other.allocatedBytes() > 0]).toEqual([0, true])
+  await models[1].logits(images)
   await models[1].dispose()
-  expect(other.allocatedBytes()).toBe(0)
+  expect((await loadNative().openEngine('sim')).allocatedBytes()).toBe(0)
 })
 
 it('two processes share a device', async () => {
