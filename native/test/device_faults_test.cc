@@ -191,9 +191,12 @@ TEST("memory that runs out in the middle of an attack ends the call alone: the a
     {
       const Setting memory("SIGNSTEP_SIM_MEMORY", std::to_string(before));
       EXPECT(loaded.step(batch, SIGNSTEP_RULE_MOMENTUM) == SIGNSTEP_INTERNAL && says("out of memory"));
-      EXPECT(loaded.begin(batch) == SIGNSTEP_INTERNAL && says("out of memory"));
-      EXPECT(sim()->allocated_bytes() == before);
       EXPECT(loaded.step(batch) == SIGNSTEP_OK);
+      // Some attacks have had their memory from the start.
+      signstep_status begun = SIGNSTEP_OK;
+      while (begun == SIGNSTEP_OK) begun = loaded.begin(batch);
+      EXPECT(begun == SIGNSTEP_INTERNAL && says("out of memory"));
+      EXPECT(sim()->allocated_bytes() == before);
     }
     EXPECT(loaded.step(batch, SIGNSTEP_RULE_MOMENTUM) == SIGNSTEP_OK && loaded.begin(batch) == SIGNSTEP_OK);
   }

@@ -229,7 +229,7 @@ describe('a simulated GPU', () => {
       await run({ SIGNSTEP_SIM_CAPABILITY: '75' }),
       /sim: the GPU is too old; expected compute capability 8\.0.*7\.5.*DEVICE_UNAVAILABLE/,
     )
-    failed(await run({ SIGNSTEP_SIM_MEMORY: '2000' }), /out of memory.*--batch.*RUNTIME_FAILED/)
+    failed(await run({ SIGNSTEP_SIM_MEMORY: '2000' }), /out of memory.*OUT_OF_MEMORY/)
   })
 
   it('refuses weights that its precision cannot hold', async () => {
