@@ -2,7 +2,7 @@
 //
 //   * no kernel spills or uses local memory, on any architecture
 //   * none uses more registers than native/cuda/registers.txt allows; --update writes what is used now as the new budget
-//   * the matrix products for sm_90a are what they claim to be: HGMMA (wgmma) and UTMALDG (TMA) in their code, no LDL or STL
+//   * the matrix products for sm_90a are what they claim to be: HGMMA (wgmma; QGMMA for e4m3) and UTMALDG (TMA) in their code, no LDL or STL
 //   * the plugin is at most 15 MB
 //
 // The tools come from scripts/cuda-toolkit --checks. A budget holds for the compiler it was written with; under another one registers
@@ -168,14 +168,15 @@ const products = names.filter((name) => /wgmma/.test(nameOf.get(name)))
 if (archs.includes('sm_90a')) {
   if (products.length === 0) failures.push('no kernel is named wgmma: the matrix products of sm_90a are missing')
   else {
-    console.log(`\n${'HGMMA'.padStart(7)}${'UTMALDG'.padStart(9)}${'LDL+STL'.padStart(9)}  kernel on sm_90a`)
-    for (const [mangled, count] of instructions('sm_90a', products, ['HGMMA', 'UTMALDG', 'LDL', 'STL'])) {
+    const columns = ['HGMMA', 'QGMMA', 'UTMALDG', 'LDL+STL'].map((word) => word.padStart(9)).join('')
+    console.log(`\n${columns}  kernel on sm_90a`)
+    for (const [mangled, count] of instructions('sm_90a', products, ['HGMMA', 'QGMMA', 'UTMALDG', 'LDL', 'STL'])) {
       const name = nameOf.get(mangled)
+      const product = name.includes('e4m3') ? 'QGMMA' : 'HGMMA'
       const spilled = count.LDL + count.STL
-      console.log(
-        `${String(count.HGMMA).padStart(7)}${String(count.UTMALDG).padStart(9)}${String(spilled).padStart(9)}  ${name}`,
-      )
-      if (count.HGMMA === 0) failures.push(`${name} on sm_90a: no HGMMA`)
+      const counts = [count.HGMMA, count.QGMMA, count.UTMALDG, spilled]
+      console.log(`${counts.map((number) => String(number).padStart(9)).join('')}  ${name}`)
+      if (count[product] === 0) failures.push(`${name} on sm_90a: no ${product}`)
       if (count.UTMALDG === 0) failures.push(`${name} on sm_90a: no UTMALDG`)
       if (spilled > 0) failures.push(`${name} on sm_90a: ${spilled} loads and stores of local memory`)
     }

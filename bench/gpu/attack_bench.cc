@@ -1,7 +1,7 @@
 // Times attacks through the C table, as anyone's program would run them. bench/gpu/measure.py drives it over stdin and stdout, so that
 // rivals in another process can be timed in turns with it:
 //
-//   attack_bench cuda|sim <plan> <batch> bf16|fp16|float32 <seed>      seed 0: the plan's own weights, else random ones
+//   attack_bench cuda|sim <plan> <batch> bf16|fp16|float32|fp8 <seed>      seed 0: the plan's own weights, else random ones
 //     run forward|step|pgd10 <seconds>      → {"samples": [ms, …]}     at least one sample
 //     gradient <images> <labels> <out>      files of float32 and int32; out: logits, then the image gradient
 //   and a line of JSON about the device once it has loaded.
@@ -28,8 +28,9 @@ void check(signstep_status status, const char* what) {
 std::uint32_t precision_of(const std::string& name) {
   if (name == "bf16") return SIGNSTEP_BF16;
   if (name == "fp16") return SIGNSTEP_FP16;
+  if (name == "fp8") return SIGNSTEP_FP8;
   if (name == "float32") return SIGNSTEP_FLOAT32;
-  bench::stop("precision: expected bf16, fp16 or float32, found " + name);
+  bench::stop("precision: expected bf16, fp16, float32 or fp8, found " + name);
 }
 
 class Bench {
@@ -152,7 +153,7 @@ class Bench {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) bench::stop("usage: attack_bench cuda|sim <plan> <batch> bf16|fp16|float32 <seed>");
+  if (argc != 6) bench::stop("usage: attack_bench cuda|sim <plan> <batch> bf16|fp16|float32|fp8 <seed>");
   const signstep_api* api = signstep_get_api(SIGNSTEP_ABI_VERSION);
   engine = api == nullptr ? nullptr : api->engine(argv[1]);
   if (engine == nullptr) bench::stop(std::string(argv[1]) + ": " + (api == nullptr ? "another version of the library" : api->last_error()));

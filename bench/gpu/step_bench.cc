@@ -1,6 +1,6 @@
 // Times every kernel launch of a gradient program on its own: one JSON line a step with what it must move and compute.
 //
-//   step_bench_cuda|step_bench_sim <plan> <batch> bf16|fp16|float32 <seed> <rounds>      seed 0: the plan's own weights
+//   step_bench_cuda|step_bench_sim <plan> <batch> bf16|fp16|float32|fp8 <seed> <rounds>      seed 0: the plan's own weights
 //
 // Between two launches the caches are overwritten, as the passes of a large batch would. The median of the rounds is printed, events
 // around the launch; the last line is the whole pass, launched in one go.
@@ -64,10 +64,10 @@ double median(std::vector<double> values) {
 }
 
 kernels::Precision precision_of(const std::string& name) {
-  if (name == "bf16") return kernels::Precision::bf16;
+  if (name == "bf16" || name == "fp8") return kernels::Precision::bf16;
   if (name == "fp16") return kernels::Precision::fp16;
   if (name == "float32") return kernels::Precision::float32;
-  bench::stop("precision: expected bf16, fp16 or float32, found " + name);
+  bench::stop("precision: expected bf16, fp16, float32 or fp8, found " + name);
 }
 
 // The stand-alone kernels of starts and steps, for graphs whose last operation is no patch embedding, beside a copy.
@@ -118,8 +118,8 @@ void perturbation(engine::LoadedProgram& loaded, const float* x0, const auto& ti
   print("step_linf", 4, timed([&] { kernels::step(state, rule, stream); }));
 }
 
-void measure(std::vector<std::uint8_t>& plan, std::int64_t batch, kernels::Precision precision, int rounds) {
-  engine::LoadedProgram loaded(0, batch, precision, plan.data(), plan.size());
+void measure(std::vector<std::uint8_t>& plan, std::int64_t batch, kernels::Precision precision, bool e4m3, int rounds) {
+  engine::LoadedProgram loaded(0, batch, precision, e4m3, plan.data(), plan.size());
   engine::Instance& gradient = loaded.gradient();
   const rt::Stream stream = loaded.stream();
   const auto images = static_cast<std::size_t>(batch);
@@ -184,13 +184,13 @@ void measure(std::vector<std::uint8_t>& plan, std::int64_t batch, kernels::Preci
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) bench::stop("usage: step_bench <plan> <batch> bf16|fp16|float32 <seed> <rounds>");
+  if (argc != 6) bench::stop("usage: step_bench <plan> <batch> bf16|fp16|float32|fp8 <seed> <rounds>");
   try {
     if (rt::device_count() == 0) bench::stop("no device: " + rt::why());
     std::vector<std::uint8_t> plan = bench::read_file(argv[1]);
     const std::uint64_t seed = std::stoull(argv[4]);
     if (seed != 0) bench::randomise_weights(plan, seed);
-    measure(plan, std::stoll(argv[2]), precision_of(argv[3]), std::max(1, std::stoi(argv[5])));
+    measure(plan, std::stoll(argv[2]), precision_of(argv[3]), argv[3] == std::string("fp8"), std::max(1, std::stoi(argv[5])));
   } catch (const rt::Failure& failure) {
     bench::stop(failure.message);
   } catch (const program::PlanError& error) {

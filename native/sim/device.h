@@ -26,3 +26,5 @@
 #define blockDim (::signstep::sim::current->block->call->block)
 #define gridDim (::signstep::sim::current->block->call->grid)
 #define SIGNSTEP_HAS_SM90 1
+#define SIGNSTEP_HAS_E4M3 1
+#define SIGNSTEP_HAS_E4M3_MMA 1

@@ -54,31 +54,37 @@ struct MultiplyOperand {
 using Four = float __attribute__((vector_size(16)));  // half the columns of a row of B or D: a register on every processor
 
 template <Elements elements>
-float element(std::uint32_t word, std::size_t half) {
+float element(std::uint32_t word, std::size_t part) {
   if constexpr (elements == Elements::tf32) {
     return std::bit_cast<float>(word & 0xFFFFE000u);  // the hardware reads 19 bits
+  } else if constexpr (elements == Elements::e4m3) {
+    return e4m3_to_float(static_cast<std::uint8_t>(word >> 8 * part));
   } else {
-    const auto bits = static_cast<std::uint16_t>(half == 0 ? word : word >> 16);
+    const auto bits = static_cast<std::uint16_t>(part == 0 ? word : word >> 16);
     return elements == Elements::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
   }
 }
 
-// Fragments as in the PTX manual, m16n8k16 and m16n8k8 (tf32); g = lane / 4, t = lane % 4, `pack` elements in a register:
+// Fragments as in the PTX manual, m16n8k16, m16n8k32 (e4m3) and m16n8k8 (tf32); g = lane / 4, t = lane % 4, `pack` elements in a register:
 //   A: register 0: row g, columns pack*t..; 1: row g + 8; 2 and 3: the same rows, columns + 4*pack
 //   B: register 0: rows pack*t.., column g; 1: rows + 4*pack          D: rows g, g + 8, columns 2t, 2t + 1
 template <Elements elements>
 void perform_multiply(void* const* operands, std::uint32_t) {
-  constexpr std::size_t pack = elements == Elements::tf32 ? 1 : 2;
+  constexpr std::size_t pack = elements == Elements::tf32 ? 1 : elements == Elements::e4m3 ? 4 : 2;
   constexpr std::size_t depth = 8 * pack;
   float a[16][depth];
   union {
+    float at[depth][8];
+    Four half[depth][2];
+  } b;
+  union {
     float at[16][8];
     Four half[16][2];
-  } b, d;
+  } d;
   for (std::size_t lane = 0; lane < 32; ++lane) {
     const auto& own = *static_cast<const MultiplyOperand*>(operands[lane]);
     const std::size_t g = lane / 4, t = lane % 4;
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (std::size_t e = 0; e < pack; ++e) {
 #pragma GCC unroll 4
       for (std::size_t r = 0; r < 4; ++r) a[g + r % 2 * 8][pack * t + r / 2 * 4 * pack + e] = element<elements>(own.a[r], e);
@@ -90,7 +96,7 @@ void perform_multiply(void* const* operands, std::uint32_t) {
   }
   for (std::size_t i = 0; i < 16; i += 2) {  // two rows at a time hide the latency of the additions
     Four d00 = d.half[i][0], d01 = d.half[i][1], d10 = d.half[i + 1][0], d11 = d.half[i + 1][1];
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (std::size_t k = 0; k < depth; ++k) {
       d00 += a[i][k] * b.half[k][0];
       d01 += a[i][k] * b.half[k][1];
@@ -125,8 +131,9 @@ void load_matrices(std::uint32_t* registers, int matrices, bool transposed, cons
 void multiply(Elements elements, float* d, const std::uint32_t* a, const std::uint32_t* b, Place place) {
   MultiplyOperand operand{d, a, b};
   const Perform perform = elements == Elements::bf16  ? perform_multiply<Elements::bf16>
-                          : elements == Elements::f16 ? perform_multiply<Elements::f16>
-                                                    : perform_multiply<Elements::tf32>;
+                          : elements == Elements::f16  ? perform_multiply<Elements::f16>
+                          : elements == Elements::e4m3 ? perform_multiply<Elements::e4m3>
+                                                       : perform_multiply<Elements::tf32>;
   meet(~0u, &operand, perform, "mma.sync", place);
 }
 

@@ -12,7 +12,7 @@ namespace signstep::sim {
 // Loads `matrices` 8x8 matrices of 16-bit elements; lane 8j+i gives the address of row i of matrix j.
 void load_matrices(std::uint32_t* registers, int matrices, bool transposed, const void* row, Place place);
 
-enum class Elements { bf16, f16, tf32 };
+enum class Elements { bf16, f16, e4m3, tf32 };
 void multiply(Elements elements, float* d, const std::uint32_t* a, const std::uint32_t* b, Place place);
 
 }  // namespace signstep::sim
@@ -40,6 +40,10 @@ template <class T>
 inline void mma_m16n8k16(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2], sim::Place place = sim::Place::current()) {
   static_assert(std::is_same_v<T, bf16> || std::is_same_v<T, f16>);
   sim::multiply(std::is_same_v<T, bf16> ? sim::Elements::bf16 : sim::Elements::f16, d, a, b, place);
+}
+inline void mma_m16n8k32_e4m3(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
+                              sim::Place place = sim::Place::current()) {
+  sim::multiply(sim::Elements::e4m3, d, a, b, place);
 }
 inline void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2],
                              sim::Place place = sim::Place::current()) {

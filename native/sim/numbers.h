@@ -1,4 +1,4 @@
-// Numbers of 16 bits and tf32, on the CPU: the roundings of the GPU's conversions.
+// Numbers of 16 and 8 bits and tf32, on the CPU: the roundings of the GPU's conversions.
 #pragma once
 
 #include <bit>
@@ -40,6 +40,30 @@ inline std::uint16_t float_to_f16(float value) {
   }
   const std::uint32_t rounded = magnitude + 0xFFFu + ((magnitude >> 13) & 1);
   return static_cast<std::uint16_t>(sign | ((rounded - (112u << 23)) >> 13));
+}
+
+inline float e4m3_to_float(std::uint8_t bits) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(bits & 0x80u) << 24;
+  const std::uint32_t magnitude = bits & 0x7Fu;
+  // Shifted into a float whose exponent is 120 too small, then scaled: exact, denormals included.
+  const std::uint32_t wide = magnitude == 0x7Fu ? 0x7FC00000u : std::bit_cast<std::uint32_t>(std::bit_cast<float>(magnitude << 20) * 0x1p120f);
+  return std::bit_cast<float>(wide | sign);
+}
+
+// cvt.rn.satfinite.e4m3x2
+inline std::uint8_t float_to_e4m3(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const auto sign = static_cast<std::uint8_t>((bits >> 24) & 0x80u);
+  const std::uint32_t magnitude = bits & 0x7FFFFFFFu;
+  if (magnitude > 0x7F800000u) return 0x7F;
+  if (magnitude >= 0x43E00000u) return static_cast<std::uint8_t>(sign | 0x7Eu);  // 448 and more
+  if (magnitude < 0x3C800000u) {
+    // Below 2^-6: adding 2^14 leaves the value in units of 2^-9 in the low bits, rounded to nearest even.
+    const float shifted = std::bit_cast<float>(magnitude) + 0x1p14f;
+    return static_cast<std::uint8_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x46800000u));
+  }
+  const std::uint32_t rounded = magnitude + 0x7FFFFu + ((magnitude >> 20) & 1);
+  return static_cast<std::uint8_t>(sign | ((rounded - (120u << 23)) >> 20));
 }
 
 // cvt.rna.tf32: 10 bits of mantissa, halves away from zero; infinities and NaN stay.
@@ -84,6 +108,12 @@ inline std::uint32_t pack2(float low, float high) {
 template <class T>
 inline float2 unpack2(std::uint32_t pair) {
   return {to_float(T{static_cast<std::uint16_t>(pair)}), to_float(T{static_cast<std::uint16_t>(pair >> 16)})};
+}
+template <>
+inline float to_float<e4m3>(e4m3 value) { return sim::e4m3_to_float(value.bits); }
+inline std::uint32_t pack4_e4m3(float a, float b, float c, float d) {
+  const auto byte = [](float value, int place) { return static_cast<std::uint32_t>(sim::float_to_e4m3(value)) << 8 * place; };
+  return byte(a, 0) | byte(b, 1) | byte(c, 2) | byte(d, 3);
 }
 inline std::uint32_t to_tf32(float value) { return sim::float_to_tf32(value); }
 

@@ -25,16 +25,17 @@ Matrix matrix_of(const device::TensorMap& map, const char* what) {
 template <class Piece>
 void each_chunk(const Box& box, Piece&& piece) {
   const Matrix& m = box.matrix;
+  const std::int64_t chunk = 16 / m.element_bytes;
   for (std::int32_t r = 0; r < m.box_rows; ++r) {
     const std::int64_t row = std::int64_t{box.row} + r;
-    for (std::int32_t c = 0; c < 64; c += 8) {
-      const std::int64_t column = std::int64_t{box.column} + c;
-      const std::size_t at = swizzled(box.shared + static_cast<std::size_t>(r) * 128 + static_cast<std::size_t>(c) * 2);
+    for (std::int32_t c = 0; c < 8; ++c) {
+      const std::int64_t column = box.column + c * chunk;
+      const std::size_t at = swizzled(box.shared + static_cast<std::size_t>(r) * 128 + static_cast<std::size_t>(c) * 16);
       // A chunk may begin left of the matrix: its first elements are outside then.
-      const std::int64_t from = std::clamp<std::int64_t>(-column, 0, 8), to = std::clamp<std::int64_t>(m.columns - column, 0, 8);
+      const std::int64_t from = std::clamp<std::int64_t>(-column, 0, chunk), to = std::clamp<std::int64_t>(m.columns - column, 0, chunk);
       const bool inside = row >= 0 && row < m.rows && from < to;
-      piece(at, inside ? m.base + (row * m.row_stride + column + from) * 2 : nullptr, static_cast<std::size_t>(inside ? from : 0) * 2,
-            static_cast<std::size_t>(inside ? to - from : 0) * 2);
+      const auto bytes = [&](std::int64_t elements) { return static_cast<std::size_t>(inside ? elements * m.element_bytes : 0); };
+      piece(at, inside ? m.base + (row * m.row_stride + column + from) * m.element_bytes : nullptr, bytes(from), bytes(to - from));
     }
   }
 }
@@ -120,15 +121,16 @@ namespace signstep::device {
 TensorMap make_tensor_map(const void* base, int element_bytes, std::int64_t rows, std::int64_t columns, std::int64_t row_stride_elements,
                           int box_rows, int box_columns) {
   const auto refuse = [](const std::string& what) { throw rt::Failure{rt::Failure::Kind::invalid, "tensor map: " + what}; };
-  if (element_bytes != 2) refuse("elements of " + std::to_string(element_bytes) + " bytes, not 2");
-  if (box_columns != 64) refuse("boxes of " + std::to_string(box_columns) + " columns, not 64");
+  if (element_bytes != 2 && element_bytes != 1) refuse("elements of " + std::to_string(element_bytes) + " bytes, not 2 or 1");
+  if (box_columns * element_bytes != 128) refuse("boxes of " + std::to_string(box_columns * element_bytes) + " bytes across, not 128");
   if (box_rows < 1 || box_rows > 256) refuse("boxes of " + std::to_string(box_rows) + " rows (1 to 256)");
   if (reinterpret_cast<std::uintptr_t>(base) % 16 != 0) refuse("the matrix does not begin at a multiple of 16 bytes");
-  if (row_stride_elements % 8 != 0 || row_stride_elements < columns) refuse("a row stride of " + std::to_string(row_stride_elements) + " elements");
+  if (row_stride_elements * element_bytes % 16 != 0 || row_stride_elements < columns) refuse("a row stride of " + std::to_string(row_stride_elements) + " elements");
   if (rows < 1 || columns < 1 || rows > 0xFFFFFFFFll || columns > 0xFFFFFFFFll) {
     refuse("a matrix of " + std::to_string(rows) + "x" + std::to_string(columns));
   }
-  const sim::Matrix matrix{sim::matrix_mark, static_cast<std::byte*>(const_cast<void*>(base)), rows, columns, row_stride_elements, box_rows};
+  const sim::Matrix matrix{sim::matrix_mark, static_cast<std::byte*>(const_cast<void*>(base)), rows, columns, row_stride_elements, element_bytes,
+                           box_rows};
   TensorMap map{};
   std::memcpy(&map, &matrix, sizeof matrix);
   return map;

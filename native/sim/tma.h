@@ -14,8 +14,8 @@ namespace signstep::sim {
 struct Matrix {  // what a TensorMap holds
   std::uint64_t mark;
   std::byte* base;
-  std::int64_t rows, columns, row_stride;  // elements of two bytes
-  std::int32_t box_rows;
+  std::int64_t rows, columns, row_stride;  // elements
+  std::int32_t element_bytes, box_rows;
 };
 
 struct Box {

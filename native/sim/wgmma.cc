@@ -21,7 +21,7 @@ WarpgroupProducts& own_products() {
   return self.block->products->warpgroup[self.warp / 4];
 }
 
-// The first byte of a tile, checked: a row of 64 elements per 128 bytes from a 1024-byte boundary on, at a step of 16 elements inside it.
+// The first byte of a tile, checked: a row of elements per 128 bytes from a 1024-byte boundary on, at a step of 32 bytes inside it.
 std::size_t tile_offset(std::uint64_t descriptor, std::int32_t rows, const char* which) {
   if ((descriptor & ~address_bits) != descriptor_rest) fail(std::string("wgmma: the descriptor of ") + which + " was not made by wgmma_descriptor");
   const std::size_t offset = (descriptor & address_bits) << 4;
@@ -35,7 +35,7 @@ std::size_t tile_offset(std::uint64_t descriptor, std::int32_t rows, const char*
   return offset;
 }
 
-// Chunk 0 or 1 (8 elements each) of a row.
+// Chunk 0 or 1 (16 bytes each) of a row.
 std::size_t chunk_at(std::size_t tile, std::int32_t row, std::int32_t chunk) {
   return swizzled(tile + static_cast<std::size_t>(row) * 128 + static_cast<std::size_t>(chunk) * 16);
 }
@@ -48,10 +48,10 @@ void each_chunk(std::size_t tile, std::int32_t rows, F&& f) {
 }
 
 using Four = float __attribute__((vector_size(16)));
-constexpr std::int32_t most_columns = 256;
+constexpr std::int32_t most_columns = 256, most_depth = 32;
 struct alignas(32) Scratch {
-  float a[64][16];
-  float b[16][most_columns];
+  float a[64][most_depth];
+  float b[most_depth][most_columns];
   float d[64][most_columns];
 };
 // On the heap: a plugin opened at run time has little room for thread-local storage.
@@ -60,25 +60,34 @@ Scratch& scratch() {
   return *one;
 }
 
-template <bool is_bf16>
+template <Elements elements>
+float number(std::conditional_t<elements == Elements::e4m3, std::uint8_t, std::uint16_t> bits) {
+  if constexpr (elements == Elements::e4m3) return e4m3_to_float(bits);
+  return elements == Elements::bf16 ? bf16_to_float(bits) : f16_to_float(bits);
+}
+
+template <Elements elements>
+constexpr std::int32_t chunk_elements = elements == Elements::e4m3 ? 16 : 8;
+
+template <Elements elements>
 void read_tile(const std::byte* shared, std::size_t tile, std::int32_t rows, float* out, std::ptrdiff_t by_row, std::ptrdiff_t by_element) {
+  constexpr std::int32_t count = chunk_elements<elements>;
   for (std::int32_t r = 0; r < rows; ++r) {
     for (std::int32_t c = 0; c < 2; ++c) {
-      std::uint16_t bits[8];
+      std::conditional_t<elements == Elements::e4m3, std::uint8_t, std::uint16_t> bits[count];
       std::memcpy(bits, shared + chunk_at(tile, r, c), 16);
-      for (std::int32_t e = 0; e < 8; ++e) {
-        out[r * by_row + (c * 8 + e) * by_element] = is_bf16 ? bf16_to_float(bits[e]) : f16_to_float(bits[e]);
-      }
+      for (std::int32_t e = 0; e < count; ++e) out[r * by_row + (c * count + e) * by_element] = number<elements>(bits[e]);
     }
   }
 }
 
 // scratch().d += A . B^T
-template <bool is_bf16>
+template <Elements elements>
 void multiply_tiles(const std::byte* shared, std::size_t a, std::size_t b, std::int32_t columns) {
+  constexpr std::int32_t depth = 2 * chunk_elements<elements>;
   Scratch& s = scratch();
-  read_tile<is_bf16>(shared, a, 64, &s.a[0][0], 16, 1);
-  read_tile<is_bf16>(shared, b, columns, &s.b[0][0], 1, most_columns);
+  read_tile<elements>(shared, a, 64, &s.a[0][0], most_depth, 1);
+  read_tile<elements>(shared, b, columns, &s.b[0][0], 1, most_columns);
   // Two rows by sixteen columns: eight sums, which fit the sixteen registers of x86-64 with what they need.
   for (std::int32_t j = 0; j < columns; j += 16) {
     for (std::int32_t i = 0; i < 64; i += 2) {
@@ -87,7 +96,7 @@ void multiply_tiles(const std::byte* shared, std::size_t a, std::size_t b, std::
       Four u[4], l[4];
 #pragma GCC unroll 4
       for (int v = 0; v < 4; ++v) u[v] = upper[v], l[v] = lower[v];
-      for (std::int32_t k = 0; k < 16; ++k) {
+      for (std::int32_t k = 0; k < depth; ++k) {
         const float x = s.a[i][k], y = s.a[i + 1][k];
         const auto* row = reinterpret_cast<const Four*>(&s.b[k][j]);
 #pragma GCC unroll 4
@@ -99,6 +108,14 @@ void multiply_tiles(const std::byte* shared, std::size_t a, std::size_t b, std::
 #pragma GCC unroll 4
       for (int v = 0; v < 4; ++v) upper[v] = u[v], lower[v] = l[v];
     }
+  }
+}
+
+void multiply_tiles(Elements elements, const std::byte* shared, std::size_t a, std::size_t b, std::int32_t columns) {
+  switch (elements) {
+    case Elements::bf16: return multiply_tiles<Elements::bf16>(shared, a, b, columns);
+    case Elements::f16: return multiply_tiles<Elements::f16>(shared, a, b, columns);
+    default: return multiply_tiles<Elements::e4m3>(shared, a, b, columns);
   }
 }
 
@@ -115,13 +132,13 @@ void each_register(std::int32_t columns, F&& f) {
   }
 }
 
-void multiply_now(const Block& block, const WarpgroupProducts& own, bool is_bf16) {
+void multiply_now(const Block& block, const WarpgroupProducts& own) {
   Scratch& s = scratch();
   const std::size_t a = tile_offset(own.a, 64, "A"), b = tile_offset(own.b, own.columns, "B");
   each_register(own.columns, [&](std::int32_t t, std::int32_t r, std::int32_t row, std::int32_t column) {
-    s.d[row][column] = own.registers[static_cast<std::size_t>(t)][r];
+    s.d[row][column] = own.accumulate ? own.registers[static_cast<std::size_t>(t)][r] : 0.0f;
   });
-  (is_bf16 ? multiply_tiles<true> : multiply_tiles<false>)(block.shared, a, b, own.columns);
+  multiply_tiles(own.elements, block.shared, a, b, own.columns);
   each_register(own.columns, [&](std::int32_t t, std::int32_t r, std::int32_t row, std::int32_t column) {
     own.registers[static_cast<std::size_t>(t)][r] = s.d[row][column];
   });
@@ -165,7 +182,7 @@ void check_registers(WarpgroupProducts& own, std::size_t t, const float* registe
   fail("wgmma: its accumulator was written and no wgmma_fence came after");
 }
 
-void issue(Block& block, WarpgroupProducts& own, bool is_bf16) {
+void issue(Block& block, WarpgroupProducts& own) {
   Checks& checks = *block.checks;
   const std::uint32_t warpgroup = current->warp / 4;
   const std::size_t a = tile_offset(own.a, 64, "A"), b = tile_offset(own.b, own.columns, "B");
@@ -195,7 +212,8 @@ void issue(Block& block, WarpgroupProducts& own, bool is_bf16) {
     });
   }
   accumulator->last = static_cast<std::uint32_t>(own.products.size());
-  own.products.push_back({own.a, own.b, is_bf16, own.columns, accumulator, checks.clocks.product_issued(first_warpgroup_slot - warp_slots + warpgroup)});
+  own.products.push_back({own.a, own.b, own.elements, own.accumulate, own.columns, accumulator,
+                          checks.clocks.product_issued(first_warpgroup_slot - warp_slots + warpgroup)});
 }
 
 void compute(Block& block, const Product& product, std::uint32_t warpgroup) {
@@ -203,8 +221,13 @@ void compute(Block& block, const Product& product, std::uint32_t warpgroup) {
   const std::size_t a = tile_offset(product.a, 64, "A"), b = tile_offset(product.b, product.columns, "B");
   float* values = product.accumulator->values.data();
   const auto row_bytes = static_cast<std::size_t>(product.columns) * sizeof(float);
-  for (std::int32_t i = 0; i < 64; ++i) std::memcpy(s.d[i], values + i * product.columns, row_bytes);
-  (product.is_bf16 ? multiply_tiles<true> : multiply_tiles<false>)(block.shared, a, b, product.columns);
+  for (std::int32_t i = 0; i < 64; ++i) {
+    if (product.accumulate)
+      std::memcpy(s.d[i], values + i * product.columns, row_bytes);
+    else
+      std::memset(s.d[i], 0, row_bytes);
+  }
+  multiply_tiles(product.elements, block.shared, a, b, product.columns);
   for (std::int32_t i = 0; i < 64; ++i) std::memcpy(values + i * product.columns, s.d[i], row_bytes);
   const auto who = static_cast<std::uint16_t>(engine | (first_warpgroup_slot + warpgroup));
   each_chunk(a, 64, [&](std::size_t at) { block.checks->races.end_async_read(at, 16, who, product.epoch); });
@@ -233,7 +256,7 @@ std::uint64_t descriptor_of(const void* tile) {
   return (offset >> 4 & address_bits) | descriptor_rest;
 }
 
-void multiply_warpgroup(bool is_bf16, int columns, float* d, std::uint64_t a, std::uint64_t b, Place place) {
+void multiply_warpgroup(Elements elements, int columns, float* d, std::uint64_t a, std::uint64_t b, bool accumulate, Place place) {
   Thread& self = *current;
   Block& block = *self.block;
   WarpgroupProducts& own = own_products();
@@ -247,7 +270,9 @@ void multiply_warpgroup(bool is_bf16, int columns, float* d, std::uint64_t a, st
     own.columns = columns;
     own.a = a;
     own.b = b;
-  } else if (own.columns != columns || own.a != a || own.b != b || own.line != place.line()) {
+    own.elements = elements;
+    own.accumulate = accumulate;
+  } else if (own.columns != columns || own.a != a || own.b != b || own.elements != elements || own.accumulate != accumulate || own.line != place.line()) {
     fail("wgmma: the threads of the warpgroup give different operands or stand in different lines: divergent");
   }
   own.registers[t] = d;
@@ -258,9 +283,9 @@ void multiply_warpgroup(bool is_bf16, int columns, float* d, std::uint64_t a, st
   }
   own.arrived = 0;
   if (checking) {
-    issue(block, own, is_bf16);
+    issue(block, own);
   } else {
-    multiply_now(block, own, is_bf16);
+    multiply_now(block, own);
   }
   for (std::uint32_t w = 0; w < 4; ++w) {
     wake(block, self.warp / 4 * 4 + w, own.waiting[w]);

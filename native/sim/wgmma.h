@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "matrix.h"
 #include "numbers.h"
 #include "shared.h"
 
@@ -25,7 +26,8 @@ struct Accumulator {
 
 struct Product {
   std::uint64_t a, b;
-  bool is_bf16;
+  Elements elements;
+  bool accumulate;
   std::int32_t columns;
   Accumulator* accumulator;
   std::uint32_t epoch;
@@ -47,6 +49,8 @@ struct WarpgroupProducts {
   std::uint32_t arrived = 0, line = 0;
   std::int32_t columns = 0;
   std::uint64_t a = 0, b = 0;
+  Elements elements = Elements::bf16;
+  bool accumulate = true;
   std::array<float*, 128> registers = {};
   std::array<std::uint32_t, 4> waiting = {};
   std::int32_t register_limit = 0;  // setmaxnreg; 0: not executed
@@ -63,7 +67,8 @@ struct Products {
 };
 
 std::uint64_t descriptor_of(const void* tile);
-void multiply_warpgroup(bool is_bf16, int columns, float* d, std::uint64_t a, std::uint64_t b, Place place);
+// d = A . B^T, added to d where `accumulate`.
+void multiply_warpgroup(Elements elements, int columns, float* d, std::uint64_t a, std::uint64_t b, bool accumulate, Place place);
 void fence_products();
 void commit_products();
 void wait_products(std::size_t groups_in_flight);
@@ -74,10 +79,10 @@ void set_registers(int registers);
 
 namespace signstep::device {
 
-// Of a tile stored K-major in the 128-byte swizzle: rows of 64 two-byte elements, 8 rows to an atom of 1024 bytes.
+// Of a tile stored K-major in the 128-byte swizzle: rows of 64 two-byte or 128 one-byte elements, 8 rows to an atom of 1024 bytes.
 template <class T>
 inline std::uint64_t wgmma_descriptor(Shared<T> p) {
-  static_assert(sizeof(T) == 2);
+  static_assert(sizeof(T) <= 2);
   return sim::descriptor_of(p.address());
 }
 inline void wgmma_fence() {
@@ -95,7 +100,12 @@ template <int N, class T>
 inline void wgmma_m64k16(float (&d)[N / 2], std::uint64_t a, std::uint64_t b, sim::Place place = sim::Place::current()) {
   static_assert(std::is_same_v<T, bf16> || std::is_same_v<T, f16>);
   static_assert(N == 64 || N == 96 || N == 128 || N == 192 || N == 256);
-  sim::multiply_warpgroup(std::is_same_v<T, bf16>, N, d, a, b, place);
+  sim::multiply_warpgroup(std::is_same_v<T, bf16> ? sim::Elements::bf16 : sim::Elements::f16, N, d, a, b, true, place);
+}
+template <int N>
+inline void wgmma_m64k32_e4m3(float (&d)[N / 2], std::uint64_t a, std::uint64_t b, bool accumulate, sim::Place place = sim::Place::current()) {
+  static_assert(N == 64 || N == 128 || N == 192);
+  sim::multiply_warpgroup(sim::Elements::e4m3, N, d, a, b, accumulate, place);
 }
 template <int N>
 inline void setmaxnreg_inc() {

@@ -162,7 +162,7 @@ export const optionTable: readonly OptionEntry[] = [
     flags: '--precision <name>',
     help: 'of the passes of an attack: bf16 on cuda and sim, float32 on cpu unless said otherwise; what is reported is scored in float32 accuracy',
     commands: runs,
-    choices: ['bf16', 'fp16', 'float32'],
+    choices: ['bf16', 'fp16', 'float32', 'fp8'],
   },
   {
     flags: '--threads <n>',

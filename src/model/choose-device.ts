@@ -37,8 +37,8 @@ export function checkDevice({ device = 'auto', precision }: DeviceOptions): void
       expected: 'auto, cpu, cuda, cuda:1 … or sim',
       found: `'${String(device)}'`,
     })
-  checkChoice(precision, ['bf16', 'fp16', 'float32'], 'precision')
-  if (device === 'cpu' && precision === 'fp16')
+  checkChoice(precision, ['bf16', 'fp16', 'float32', 'fp8'], 'precision')
+  if (device === 'cpu' && isOfGpus(precision))
     throw new OptionError('OPTION_INVALID', 'is not to be had on the processor', {
       subject: 'precision',
       expected: 'float32 or bf16',
@@ -46,6 +46,9 @@ export function checkDevice({ device = 'auto', precision }: DeviceOptions): void
       cure: 'Leave it out, or use --device cuda.',
     })
 }
+
+/** What no processor has. */
+const isOfGpus = (precision: Precision | undefined): boolean => precision === 'fp16' || precision === 'fp8'
 
 /**
  * The backend for a model. A device that was asked for by name is had or refused; only `auto` may settle for another.
@@ -69,7 +72,7 @@ export async function chooseDevice(
   } catch (error) {
     await backend?.dispose()
     // A precision that was asked for is had or refused, like a device.
-    if (!(error instanceof SignstepError) || precision === 'fp16') throw error
+    if (!(error instanceof SignstepError) || isOfGpus(precision)) throw error
     const cpu = await processor({ precision, threads })
     return { backend: cpu, note: `device cpu: ${cpu.description}; not cuda: ${reason(error)}` }
   }

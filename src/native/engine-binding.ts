@@ -40,9 +40,11 @@ export interface DeviceInfo {
   /** Bytes. */
   readonly memory: number
   readonly freeMemory: number
+  /** Bit p: the device has the precision of code p. */
+  readonly precisions: number
 }
 
-export const precisionCodes = { bf16: 0, fp16: 1, float32: 2 } as const
+export const precisionCodes = { bf16: 0, fp16: 1, float32: 2, fp8: 3 } as const
 export const startCodes = { clean: 0, uniform: 1, ball: 2, sphere: 3 } as const
 export const ruleCodes = { linf: 0, l2: 1, momentum: 2 } as const
 

@@ -84,6 +84,7 @@ Napi::Value EngineObject::DeviceInfo(const Napi::CallbackInfo& info) {
     object.Set("multiprocessors", number(found->multiprocessors));
     object.Set("memory", number(found->memory));
     object.Set("freeMemory", number(found->free_memory));
+    object.Set("precisions", number(found->precisions));
     return object;
   };
   return classes_.jobs.Submit(info.Env(), *state_->thread, std::move(work), {}, describe).Get("promise");

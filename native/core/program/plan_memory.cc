@@ -49,15 +49,20 @@ struct Placed {
 
 }  // namespace
 
-MemoryPlan plan_memory(const Program& program, const std::vector<Step>& steps, std::int64_t batch, std::size_t value_bytes) {
+MemoryPlan plan_memory(const Program& program, const std::vector<Step>& steps, std::int64_t batch, std::size_t value_bytes,
+                       const std::vector<Scratch>& scratch) {
   check_steps(program, steps, batch, &steps == &program.forward ? "forward" : "gradient");
-  const std::vector<Life> life = lives(program, steps);
+  std::vector<Life> life = lives(program, steps);
   std::vector<std::uint64_t> sizes(life.size());
-  for (std::size_t i = 0; i < life.size(); ++i) {
-    if (!life[i].used()) continue;
-    const std::size_t width = program.buffers[i].type == ElementType::value ? value_bytes : 4;
-    const auto bytes = static_cast<std::uint64_t>(extent(program.buffers[i].elements, batch)) * width;
-    sizes[i] = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  const auto aligned = [&](Dim count, std::size_t width) {
+    const auto bytes = static_cast<std::uint64_t>(extent(count, batch)) * width;
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  };
+  for (std::size_t i = 0; i < life.size(); ++i)
+    if (life[i].used()) sizes[i] = aligned(program.buffers[i].elements, program.buffers[i].type == ElementType::value ? value_bytes : 4);
+  for (const Scratch& own : scratch) {
+    life.push_back({own.first, own.last});
+    sizes.push_back(aligned(own.bytes, 1));
   }
   std::vector<std::size_t> order(life.size());
   std::iota(order.begin(), order.end(), std::size_t{0});

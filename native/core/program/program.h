@@ -168,9 +168,15 @@ Program parse_plan(const void* bytes, std::size_t size);
 // Where each activation buffer lies in one allocation: buffers whose lifetimes do not meet share memory. Lifetimes are counted in steps
 // of `steps`; `pinned` buffers (input, logits, image gradient) live throughout.
 struct MemoryPlan {
-  std::vector<std::uint64_t> offsets;  // per buffer; constants: unused
+  std::vector<std::uint64_t> offsets;  // per buffer (constants: unused), then per scratch
   std::uint64_t bytes = 0;
 };
-MemoryPlan plan_memory(const Program& program, const std::vector<Step>& steps, std::int64_t batch, std::size_t value_bytes);
+// Memory that a device wants beside the buffers, during the steps first … last.
+struct Scratch {
+  std::size_t first, last;
+  Dim bytes;
+};
+MemoryPlan plan_memory(const Program& program, const std::vector<Step>& steps, std::int64_t batch, std::size_t value_bytes,
+                       const std::vector<Scratch>& scratch = {});
 
 }  // namespace signstep::program

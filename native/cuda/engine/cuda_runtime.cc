@@ -314,8 +314,8 @@ void launch_kernel(const char* name, const void* kernel, dim3 grid, dim3 block, 
 TensorMap make_tensor_map(const void* base, int element_bytes, std::int64_t rows, std::int64_t columns, std::int64_t row_stride_elements,
                           int box_rows, int box_columns) {
   const auto refuse = [](const std::string& what) { throw rt::Failure{rt::Failure::Kind::invalid, "tensor map: " + what}; };
-  if (element_bytes != 2) refuse("elements of " + std::to_string(element_bytes) + " bytes, not 2");
-  if (box_columns != 64) refuse("boxes of " + std::to_string(box_columns) + " columns, not 64");
+  if (element_bytes != 2 && element_bytes != 1) refuse("elements of " + std::to_string(element_bytes) + " bytes, not 2 or 1");
+  if (box_columns * element_bytes != 128) refuse("boxes of " + std::to_string(box_columns * element_bytes) + " bytes across, not 128");
   using Encode = CUresult (*)(CUtensorMap*, CUtensorMapDataType, cuuint32_t, void*, const cuuint64_t*, const cuuint64_t*, const cuuint32_t*,
                               const cuuint32_t*, CUtensorMapInterleave, CUtensorMapSwizzle, CUtensorMapL2promotion, CUtensorMapFloatOOBfill);
   static const Encode encode = [] {
@@ -330,11 +330,12 @@ TensorMap make_tensor_map(const void* base, int element_bytes, std::int64_t rows
   }();
   CUtensorMap encoded;
   const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(columns), static_cast<cuuint64_t>(rows)};
-  const cuuint64_t strides[1] = {static_cast<cuuint64_t>(row_stride_elements) * 2};
+  const cuuint64_t strides[1] = {static_cast<cuuint64_t>(row_stride_elements * element_bytes)};
   const cuuint32_t box[2] = {static_cast<cuuint32_t>(box_columns), static_cast<cuuint32_t>(box_rows)};
   const cuuint32_t steps[2] = {1, 1};
-  // The type only matters for what fills places beyond the matrix; zeros are the same in all of two bytes.
-  const CUresult result = encode(&encoded, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, const_cast<void*>(base), sizes,
+  // The type only matters for what fills places beyond the matrix; zeros are the same in all of its size.
+  const CUtensorMapDataType type = element_bytes == 2 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 : CU_TENSOR_MAP_DATA_TYPE_UINT8;
+  const CUresult result = encode(&encoded, type, 2, const_cast<void*>(base), sizes,
                                  strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
                                  CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {

@@ -10,7 +10,7 @@ namespace signstep::engine {
 ForwardPass::ForwardPass(const program::Program& program, std::int64_t batch, rt::Stream stream)
     : program_(program),
       batch_(batch),
-      instance_(program, program.forward, kernels::Precision::float32, batch, stream),
+      instance_(program, program.forward, kernels::Precision::float32, batch, E4m3Products{}, stream),
       planes_(static_cast<std::size_t>(batch * elements_of(program.header))),
       live_(1),
       logits_(static_cast<std::size_t>(batch * program.header.classes)) {}

@@ -16,8 +16,8 @@ namespace signstep::engine {
 
 class LoadedProgram {
  public:
-  // Throws PlanError, rt::Failure. batch 0: the largest power of two up to 256 that fits in four fifths of the free memory.
-  LoadedProgram(int device, std::int64_t batch, kernels::Precision precision, const void* plan, std::size_t bytes);
+  // Throws PlanError, rt::Failure. `e4m3`: products of the attack's passes in it, values in bf16. batch 0: the largest power of two up to 256 that fits in four fifths of the free memory.
+  LoadedProgram(int device, std::int64_t batch, kernels::Precision precision, bool e4m3, const void* plan, std::size_t bytes);
   ~LoadedProgram();
 
   const program::Header& header() const { return program_.header; }
@@ -25,7 +25,8 @@ class LoadedProgram {
   int device() const { return device_; }
   std::int64_t batch() const { return batch_; }
   std::int64_t elements() const;
-  kernels::Precision precision() const { return precision_; }
+  kernels::Precision precision() const { return precision_; }  // of values
+  bool e4m3() const { return e4m3_; }
   std::uint64_t bytes() const { return gradient_->bytes() + forward_->bytes(); }
   Instance& gradient() { return *gradient_; }
   ForwardPass& forward() { return *forward_; }
@@ -48,6 +49,8 @@ class LoadedProgram {
   int device_;
   std::int64_t batch_ = 0;
   kernels::Precision precision_;
+  bool e4m3_;
+  E4m3Products products_;  // none of them unless e4m3
   std::unique_ptr<OwnedStream> stream_, copies_;
   std::unique_ptr<Instance> gradient_;
   std::unique_ptr<ForwardPass> forward_;

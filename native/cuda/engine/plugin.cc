@@ -80,6 +80,14 @@ std::int32_t device_count() {
   return count;
 }
 
+std::uint32_t precisions_of([[maybe_unused]] const rt::DeviceInfo& info) {
+#if defined(SIGNSTEP_CPU)
+  return 1u << SIGNSTEP_BF16;
+#else
+  return 1u << SIGNSTEP_BF16 | 1u << SIGNSTEP_FP16 | 1u << SIGNSTEP_FLOAT32 | (kernels::has_e4m3(info.compute_capability) ? 1u << SIGNSTEP_FP8 : 0);
+#endif
+}
+
 signstep_status device_info(std::int32_t device, signstep_device_info* out) {
   if (out == nullptr) return refused("info: expected a pointer");
   return done(device, [&] {
@@ -91,6 +99,7 @@ signstep_status device_info(std::int32_t device, signstep_device_info* out) {
     out->multiprocessors = info.multiprocessors;
     out->memory = info.memory;
     out->free_memory = info.free_memory;
+    out->precisions = precisions_of(info);
   });
 }
 
@@ -110,7 +119,7 @@ void check_capability(int) {}
 
 signstep_status program_load(const signstep_load* load, signstep_program** out) {
   if (load == nullptr || load->plan == nullptr || out == nullptr) return refused("load, plan and program: expected pointers");
-  if (load->precision > SIGNSTEP_FLOAT32) return refused("precision: expected a signstep_precision");
+  if (load->precision > SIGNSTEP_FP8) return refused("precision: expected a signstep_precision");
   *out = nullptr;
   return done(load->device, [&] {
     if (load->device < 0 || load->device >= rt::device_count())
@@ -118,7 +127,9 @@ signstep_status program_load(const signstep_load* load, signstep_program** out) 
                         "device " + std::to_string(load->device) + ": found " + std::to_string(rt::device_count()) +
                             (rt::device_count() == 0 ? " (" + rt::why() + ")" : " devices")};
     check_capability(load->device);
-    *out = new signstep_program{{load->device, load->batch, static_cast<kernels::Precision>(load->precision), load->plan, load->plan_bytes}};
+    const bool e4m3 = load->precision == SIGNSTEP_FP8;
+    const auto values = e4m3 ? kernels::Precision::bf16 : static_cast<kernels::Precision>(load->precision);
+    *out = new signstep_program{{load->device, load->batch, values, e4m3, load->plan, load->plan_bytes}};
   });
 }
 
@@ -127,7 +138,7 @@ signstep_status program_info(const signstep_program* program, signstep_program_i
   const LoadedProgram& loaded = program->loaded;
   const program::Header& header = loaded.header();
   *out = {header.channels, header.height, header.width, header.classes, static_cast<std::uint32_t>(loaded.batch()),
-          static_cast<std::uint32_t>(loaded.precision()), header.targeted, static_cast<std::uint32_t>(header.loss), loaded.bytes()};
+          static_cast<std::uint32_t>(loaded.e4m3() ? SIGNSTEP_FP8 : static_cast<signstep_precision>(loaded.precision())), header.targeted, static_cast<std::uint32_t>(header.loss), loaded.bytes()};
   return SIGNSTEP_OK;
 }
 

@@ -114,6 +114,32 @@ kernels::Pool pool_of(const Pass& pass, const Step& step, bool whole) {
   return args;
 }
 
+void run_gemm(const Pass& pass, const Step& step, std::size_t index, rt::Stream stream) {
+  kernels::Gemm gemm = gemm_of(pass, step);
+  if (pass.e4m3 != nullptr && pass.e4m3[index].a != nullptr) {
+    const E4m3Operands& own = pass.e4m3[index];
+    if (own.quantises) {
+      kernels::QuantiseRows rows;
+      rows.precision = pass.precision;
+      rows.in = gemm.a;
+      rows.out = own.a;
+      rows.scale = own.a_scale;
+      rows.rows = gemm.rows;
+      rows.columns = gemm.k;
+      rows.in_map = gemm.a_map;
+      rows.live = gemm.live;
+      kernels::quantise_rows(rows, stream);
+    }
+    gemm.a = own.a;
+    gemm.a_scale = own.a_scale;
+    gemm.a_map = {};
+    gemm.b = own.b;
+    gemm.b_scale = own.b_scale;
+    gemm.norm.column_sums = own.column_sums;
+  }
+  kernels::gemm(gemm, stream);
+}
+
 kernels::Strided strided(const Arguments& at, int from) { return {at.dim(from), at.dim(from + 1), at.dim(from + 2), at.dim(from + 3)}; }
 
 kernels::Attention attention_of(const Pass& pass, const Step& step) {
@@ -221,11 +247,11 @@ kernels::Gather gather_of(const Pass& pass, const Step& step) {
   return args;
 }
 
-void launch_step(const Pass& pass, const Step& step, rt::Stream stream) {
+void launch_step(const Pass& pass, const Step& step, std::size_t index, rt::Stream stream) {
   const Arguments at(pass, step);
   switch (step.op) {
     case Op::gemm:
-      return kernels::gemm(gemm_of(pass, step), stream);
+      return run_gemm(pass, step, index, stream);
     case Op::layer_norm: {
       kernels::LayerNorm args;
       args.precision = pass.precision;
@@ -334,7 +360,7 @@ void launch_step(const Pass& pass, const Step& step, rt::Stream stream) {
 
 void run_step(const Pass& pass, const Step& step, std::size_t index, rt::Stream stream) {
   try {
-    launch_step(pass, step, stream);
+    launch_step(pass, step, index, stream);
   } catch (const rt::Failure& failure) {
     rethrow(failure, pass, step, index);
   }

@@ -6,6 +6,7 @@
 
 #include "../../core/program/program.h"
 #include "../kernels/kernels.h"
+#include "e4m3_products.h"
 #include "runtime.h"
 
 namespace signstep::engine {
@@ -17,6 +18,7 @@ struct Pass {
   kernels::Precision precision = kernels::Precision::bf16;
   std::int64_t batch = 0;               // capacity
   const std::int32_t* live = nullptr;   // device: images under attack
+  const E4m3Operands* e4m3 = nullptr;   // one a step, or nullptr: no product is in e4m3
   kernels::LossHead loss;               // labels, targets, reference and where loss, predictions and flags go; the rest is the step's own
 };
 

@@ -28,6 +28,8 @@ struct EpilogueArgs {
   const void* addend;     // residual (relu_backward)
   void* aux;              // pre-activation, written (activations)
   const float* table;
+  const float* a_scale;   // [rows], e4m3 only
+  const float* b_scale;   // [n]
   PatchStep step;
   // Of whole rows, see RowNorm.
   const float* norm_statistics;

@@ -19,6 +19,7 @@ struct GemmShape {
   bool whole_runs = false;     // n is a multiple of 8 and all the epilogue's arrays begin on 16 bytes
   bool steps = false;          // ends in step_linf
   bool folded = false;         // a folded LayerNorm is in it: EpilogueArgs::knows_rows
+  bool quantised = false;      // operands in e4m3
 };
 
 struct GemmDevice {

@@ -3,6 +3,8 @@
 // so that global memory is read and written in whole 128-byte lines.
 #pragma once
 
+#include <type_traits>
+
 #include "../ptx/device.h"
 #include "gemm_activation.cuh"
 #include "gemm_args.cuh"
@@ -21,13 +23,19 @@ constexpr int kPasses = 4;                                 // 4 rows of 8 lanes 
 
 // What a kernel's epilogues need not serve: kWholeRuns, runs that are not whole; kSteps, step_linf (16 registers more than the others). And
 // what only some serve: kRows, a folded LayerNorm (RowNorm, statistics, dots), kNormBackward, its gradient; kGrid, rows of windows, which
-// EpilogueArgs::grid maps.
-template <bool kWholeRuns_, bool kSteps_, bool kRows_, bool kNormBackward_, bool kGrid_ = false>
+// EpilogueArgs::grid maps; kQuantised, operands that have scales, by which the product is multiplied first.
+template <bool kWholeRuns_, bool kSteps_, bool kRows_, bool kNormBackward_, bool kGrid_ = false, bool kQuantised_ = false>
 struct EpilogueTraits {
-  static constexpr bool kWholeRuns = kWholeRuns_, kSteps = kSteps_, kRows = kRows_, kNormBackward = kNormBackward_, kGrid = kGrid_;
+  static constexpr bool kWholeRuns = kWholeRuns_, kSteps = kSteps_, kRows = kRows_, kNormBackward = kNormBackward_, kGrid = kGrid_,
+                        kQuantised = kQuantised_;
 };
 template <bool kRows>
 using AnyEpilogue = EpilogueTraits<false, !kRows, kRows, kRows>;
+using QuantisedEpilogue = EpilogueTraits<true, false, true, true, false, true>;
+
+// What an epilogue reads and writes where the product is of elements T.
+template <class T>
+using ValueOf = std::conditional_t<std::is_same_v<T, e4m3>, bf16, T>;
 
 template <class Traits>
 __device__ __forceinline__ int stored_row(const EpilogueArgs& e, int row) {
@@ -193,6 +201,13 @@ __device__ __forceinline__ void multiply_by_slope(Epilogue kind, float (&v)[kRun
   }
 }
 
+// The product of rows that were divided by their scales, in its own units.
+template <class Traits>
+__device__ __forceinline__ void scale_run(const EpilogueArgs& e, int row, int column, int count, float (&v)[kRun]) {
+  const float by_row = e.a_scale[row];
+  combine_run(e.b_scale + column, count, whole_runs<Traits>(e), v, [&](float product, float by_column) { return product * (by_row * by_column); });
+}
+
 // A product of normalised rows.
 template <class Traits>
 __device__ __forceinline__ void normalise_run(const EpilogueArgs& e, int column, int count, const RowFactors& of_row, float (&v)[kRun]) {
@@ -273,6 +288,9 @@ __device__ __forceinline__ void write_tile(const EpilogueArgs& e, Shared<float> 
       if (Traits::kSteps && e.kind == Epilogue::step_linf) {
         step_run<T>(e, whole_runs<Traits>(e), row, column, count, v, told);
         continue;
+      }
+      if constexpr (Traits::kQuantised) {
+        if (count > 0) scale_run<Traits>(e, row, column, count, v);
       }
       if constexpr (Traits::kRows) {
         if (e.norm_statistics != nullptr) {

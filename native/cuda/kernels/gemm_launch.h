@@ -18,6 +18,7 @@ GemmDevice this_gemm_device();
 void launch_gemm_bf16(const GemmConfig& config, const GemmArgs& args, rt::Stream stream);
 void launch_gemm_fp16(const GemmConfig& config, const GemmArgs& args, rt::Stream stream);
 void launch_gemm_float32(const GemmConfig& config, const GemmArgs& args, rt::Stream stream);
+void launch_gemm_e4m3(const GemmConfig& config, const GemmArgs& args, const GemmDevice& device, rt::Stream stream);
 void launch_gemm_wgmma(Precision precision, const GemmConfig& config, const GemmArgs& args, const GemmDevice& device, rt::Stream stream);
 
 }  // namespace signstep::kernels

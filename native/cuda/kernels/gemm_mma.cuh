@@ -13,9 +13,10 @@ using namespace signstep::device;
 
 template <class Tile, bool kAligned, bool kRows>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) gemm_mma(const __grid_constant__ GemmArgs args) {
-  using T = typename Tile::T;
-  using Traits = AnyEpilogue<kRows>;
+  using T = ValueOf<typename Tile::T>;
+  using Traits = std::conditional_t<std::is_same_v<typename Tile::T, e4m3>, QuantisedEpilogue, AnyEpilogue<kRows>>;
   static_assert(Tile::kThreads / 32 * kEpilogueBytes<T> <= Tile::kSharedBytes);
+  if constexpr (std::is_same_v<typename Tile::T, e4m3> && !SIGNSTEP_HAS_E4M3_MMA) return;
   const int tile = static_cast<int>(blockIdx.x);
   const int first_row = tile / args.column_tiles * Tile::kRows, first_column = tile % args.column_tiles * Tile::kColumns;
   const int rows = rows_alive(args);
@@ -42,11 +43,13 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) gemm_mma(const 
 }
 
 template <class Tile, bool kAligned>
-void launch_gemm_mma(const char* name, const char* name_of_rows, GemmArgs args, rt::Stream stream) {
+void launch_gemm_mma(const char* name, [[maybe_unused]] const char* name_of_rows, GemmArgs args, rt::Stream stream) {
   args.column_tiles = (args.epilogue.n + Tile::kColumns - 1) / Tile::kColumns;
   const std::int64_t tiles = (static_cast<std::int64_t>(args.rows) + Tile::kRows - 1) / Tile::kRows * args.column_tiles;
   const dim3 blocks(static_cast<unsigned>(tiles)), threads(Tile::kThreads);
-  if (args.epilogue.knows_rows())
+  if constexpr (std::is_same_v<typename Tile::T, e4m3>)
+    launch(name, gemm_mma<Tile, kAligned, true>, blocks, threads, Tile::kSharedBytes, stream, args);  // one kernel for both
+  else if (args.epilogue.knows_rows())
     launch(name_of_rows, gemm_mma<Tile, kAligned, true>, blocks, threads, Tile::kSharedBytes, stream, args);
   else
     launch(name, gemm_mma<Tile, kAligned, false>, blocks, threads, Tile::kSharedBytes, stream, args);

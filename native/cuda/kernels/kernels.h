@@ -72,10 +72,14 @@ struct PatchStep {
   std::int32_t* nonzero = nullptr;       // [B], set to 1 where any element of the gradient was not zero
 };
 
+// Both scales given: a and b are e4m3, an element stands for itself times the scale of its row (quantise_rows); values are bf16, k is a multiple
+// of 16, n of 8, every array begins on 16 bytes, a has no row map, and step_linf is not to be had. Only where has_e4m3.
 struct Gemm {
   Precision precision = Precision::bf16;
   const void* a = nullptr;
   const void* b = nullptr;
+  const float* a_scale = nullptr;  // [rows], by logical row
+  const float* b_scale = nullptr;  // [n]
   void* out = nullptr;
   std::int64_t rows = 0;
   std::int32_t n = 0, k = 0;
@@ -98,6 +102,23 @@ struct Gemm {
 };
 // Chooses the matrix core and tile; k and n may be anything >= 1 (alignment decides the core; misaligned falls back to scalar loads).
 void gemm(const Gemm& gemm, rt::Stream stream);
+
+// Whether there are kernels for products in e4m3 for a compute capability.
+bool has_e4m3(std::uint32_t compute_capability);
+
+// out [rows, columns] in e4m3 and scale [rows]: the greatest magnitude of a row becomes 448, a row of zeros has scale 0, a row with a NaN or an
+// infinity holds a NaN. Precision bf16 or float32; columns a multiple of 16; both matrices on 16 bytes.
+struct QuantiseRows {
+  Precision precision = Precision::bf16;
+  const void* in = nullptr;
+  void* out = nullptr;
+  float* scale = nullptr;
+  std::int64_t rows = 0;  // of out
+  std::int32_t columns = 0;
+  RowMap in_map;
+  Live live;
+};
+void quantise_rows(const QuantiseRows& args, rt::Stream stream);
 
 // ---- windows over images ---------------------------------------------------------------------------------------------------------------
 // Images [images, height, width, channels]. Position (y, x) of rows_y x rows_x sees, as tap (i, j) of taps_y x taps_x, the pixel

@@ -1,6 +1,8 @@
 // The matrix core of every chip from sm_80 on: a tile of a . b^T by mma.sync, both operands K-major, rows of 64 or 128 bytes brought into a
-// ring of shared-memory stages by cp.async. bf16 and fp16 multiply as they are; float32 multiplies as three products of tf32 parts.
+// ring of shared-memory stages by cp.async. bf16, fp16 and e4m3 multiply as they are; float32 multiplies as three products of tf32 parts.
 #pragma once
+
+#include <type_traits>
 
 #include "../ptx/device.h"
 
@@ -79,7 +81,7 @@ struct Loader {
   }
 };
 
-// One warp's share of 32 bytes of K: 16 columns of a 16-bit type, 8 of float32; the two lie alike in ldmatrix's registers.
+// One warp's share of 32 bytes of K: 16 columns of a 16-bit type, 8 of float32, 32 of e4m3; they lie alike in ldmatrix's registers.
 template <class Tile>
 struct Fragments {
   std::uint32_t a[Tile::kSlabs][4];
@@ -108,7 +110,10 @@ __device__ __forceinline__ void multiply(Accumulators<Tile::kSlabs>& acc, const 
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
       const std::uint32_t b[2] = {f.b[j / 2][j % 2 * 2], f.b[j / 2][j % 2 * 2 + 1]};
-      mma_m16n8k16<typename Tile::T>(acc[s][j], f.a[s], b);
+      if constexpr (std::is_same_v<typename Tile::T, e4m3>)
+        mma_m16n8k32_e4m3(acc[s][j], f.a[s], b);
+      else
+        mma_m16n8k16<typename Tile::T>(acc[s][j], f.a[s], b);
     }
 }
 
@@ -147,6 +152,28 @@ __device__ __forceinline__ void multiply_float32(Accumulators<Tile::kSlabs>& acc
   }
 }
 
+template <int kSlabs>
+__device__ __forceinline__ void set_zero(Accumulators<kSlabs>& acc) {
+#pragma unroll
+  for (int s = 0; s < kSlabs; ++s)
+#pragma unroll
+    for (int j = 0; j < 8; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) acc[s][j][e] = 0.0f;
+}
+
+// acc += part, part = 0: what tensor cores summed with few bits goes into a float32 sum.
+template <int kSlabs>
+__device__ __forceinline__ void promote(Accumulators<kSlabs>& acc, Accumulators<kSlabs>& part) {
+#pragma unroll
+  for (int s = 0; s < kSlabs; ++s)
+#pragma unroll
+    for (int j = 0; j < 8; ++j)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) acc[s][j][e] += part[s][j][e];
+  set_zero<kSlabs>(part);
+}
+
 // acc = a . b^T over all of K. a and b: Loader, or what brings in the same stages of rows that no matrix holds; asked for columns in
 // ascending order, kDepth at a time. `memory` is Tile::kSharedBytes long and free again, for all warps, when this returns.
 template <class Tile, class LoaderA, class LoaderB>
@@ -164,12 +191,11 @@ __device__ __forceinline__ void main_loop(Accumulators<Tile::kSlabs>& acc, Share
     cp_async_commit();  // an empty group where there was nothing: the count of groups in flight stays the same
   };
 
-#pragma unroll
-  for (int s = 0; s < Tile::kSlabs; ++s)
-#pragma unroll
-    for (int j = 0; j < 8; ++j)
-#pragma unroll
-      for (int e = 0; e < 4; ++e) acc[s][j][e] = 0.0f;
+  set_zero<Tile::kSlabs>(acc);
+  // e4m3 only: the sum of the last 128 columns of K at most (see mma_m16n8k32_e4m3).
+  constexpr bool kInParts = std::is_same_v<typename Tile::T, e4m3>;
+  [[maybe_unused]] Accumulators<Tile::kSlabs> part;
+  if constexpr (kInParts) set_zero<Tile::kSlabs>(part);
 
 #pragma unroll
   for (int s = 0; s < Tile::kStages - 1; ++s) fetch(s, s);
@@ -187,8 +213,13 @@ __device__ __forceinline__ void main_loop(Accumulators<Tile::kSlabs>& acc, Share
       if (step + 1 < kSteps) fragments[(step + 1) % 2].load(stage, warp_row, warp_column, step + 1);
       if constexpr (sizeof(typename Tile::T) == 4)
         multiply_float32<Tile>(acc, fragments[step % 2]);
+      else if constexpr (kInParts)
+        multiply<Tile>(part, fragments[step % 2]);
       else
         multiply<Tile>(acc, fragments[step % 2]);
+    }
+    if constexpr (kInParts) {
+      if ((round + 1) * Tile::kDepth % 128 == 0 || round + 1 == rounds) promote<Tile::kSlabs>(acc, part);
     }
     slot = slot + 1 == Tile::kStages ? 0 : slot + 1;
     next_slot = next_slot + 1 == Tile::kStages ? 0 : next_slot + 1;

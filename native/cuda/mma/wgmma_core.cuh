@@ -7,6 +7,8 @@
 // rest while results are written. In turns: each takes every second tile of the block, whole, and one writes while the other multiplies.
 #pragma once
 
+#include <type_traits>
+
 #include "../ptx/device.h"
 
 namespace signstep::wgmma {
@@ -14,7 +16,7 @@ namespace {
 
 using namespace signstep::device;
 
-constexpr int kRows = 128, kDepth = 64;  // 64 columns of K are the 128 bytes that the swizzle spans
+constexpr int kRows = 128, kRowBytes = 128;  // of a row, a stage holds the 128 bytes that the swizzle spans
 constexpr int kConsumerWarps = 8, kThreads = 384;
 constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;  // (24 + 2 * 240) * 128 <= 65,536
 
@@ -24,7 +26,8 @@ struct Tile {
   static constexpr int kColumns = kColumns_, kStages = kStages_;
   static constexpr bool kInTurns = kInTurns_;
   static constexpr int kBlocks = kInTurns ? 2 : 1;  // of 64 rows, a warpgroup
-  static constexpr int kStageBytes = (kRows + kColumns) * kDepth * 2;
+  static constexpr int kDepth = kRowBytes / static_cast<int>(sizeof(T));  // of K, a stage
+  static constexpr int kStageBytes = (kRows + kColumns) * kRowBytes;
   static constexpr int kRingBytes = kStages * kStageBytes;
   static constexpr int kBarrierBytes = 2 * kStages * 8;
 };
@@ -52,7 +55,7 @@ struct Ring {
   __device__ __forceinline__ Shared<typename Tile::T> a() const {
     return shared_cast<typename Tile::T>(stages + slot * Tile::kStageBytes);
   }
-  __device__ __forceinline__ Shared<typename Tile::T> b() const { return a() + kRows * kDepth; }
+  __device__ __forceinline__ Shared<typename Tile::T> b() const { return a() + kRows * Tile::kDepth; }
   __device__ __forceinline__ void advance() {
     if (++slot == Tile::kStages) {
       slot = 0;
@@ -74,8 +77,8 @@ __device__ __forceinline__ void produce(Ring<Tile>& ring, const TensorMap& a, co
   for (int round = 0; round < rounds; ++round) {
     mbar_wait(ring.empty + ring.slot, ring.parity ^ 1);  // a slot never used yet counts as read
     mbar_expect(ring.full + ring.slot, Tile::kStageBytes);
-    tma_load_2d(ring.a(), a, round * kDepth, row, ring.full + ring.slot);
-    tma_load_2d(ring.b(), b, round * kDepth, column, ring.full + ring.slot);
+    tma_load_2d(ring.a(), a, round * Tile::kDepth, row, ring.full + ring.slot);
+    tma_load_2d(ring.b(), b, round * Tile::kDepth, column, ring.full + ring.slot);
     ring.advance();
   }
 }
@@ -88,6 +91,7 @@ using Accumulators = float[Tile::kBlocks][Tile::kColumns / 2];
 template <class Tile, class HandedOver>
 __device__ __forceinline__ void consume(Ring<Tile>& ring, Accumulators<Tile>& acc, int row, int rounds, HandedOver&& handed_over) {
   using T = typename Tile::T;
+  constexpr int kDepth = Tile::kDepth;
   const bool speaker = threadIdx.x % 32 == 0;
   int previous = -1;
 #pragma unroll
@@ -114,6 +118,34 @@ __device__ __forceinline__ void consume(Ring<Tile>& ring, Accumulators<Tile>& ac
   handed_over();
   wgmma_wait<0>();
   if (speaker) mbar_arrive(ring.empty + previous);
+  __syncwarp();
+}
+
+// The same for e4m3, together: the 128 columns of K of a stage are summed from zero by the tensor cores and added to acc in float32, since
+// the sum of the tensor cores has but 13 bits of mantissa. While one warpgroup adds, the other multiplies.
+template <class Tile>
+__device__ __forceinline__ void consume_in_parts(Ring<Tile>& ring, Accumulators<Tile>& acc, int row, int rounds) {
+  static_assert(std::is_same_v<typename Tile::T, e4m3> && !Tile::kInTurns);
+  const bool speaker = threadIdx.x % 32 == 0;
+  float part[Tile::kColumns / 2];
+#pragma unroll
+  for (int i = 0; i < Tile::kColumns / 2; ++i) acc[0][i] = part[i] = 0.0f;
+#pragma unroll 1
+  for (int round = 0; round < rounds; ++round) {
+    mbar_wait(ring.full + ring.slot, ring.parity);
+    Shared<e4m3> a = ring.a() + row * Tile::kDepth;
+    Shared<e4m3> b = ring.b();
+    wgmma_fence();
+#pragma unroll
+    for (int k = 0; k < Tile::kDepth; k += 32)
+      wgmma_m64k32_e4m3<Tile::kColumns>(part, wgmma_descriptor(a + k), wgmma_descriptor(b + k), k != 0);
+    wgmma_commit();
+    wgmma_wait<0>();
+    if (speaker) mbar_arrive(ring.empty + ring.slot);
+    ring.advance();
+#pragma unroll
+    for (int i = 0; i < Tile::kColumns / 2; ++i) acc[0][i] += part[i];
+  }
   __syncwarp();
 }
 

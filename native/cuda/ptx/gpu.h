@@ -8,6 +8,19 @@
 #define SIGNSTEP_HAS_SM90 0
 #endif
 
+// Conversions to e4m3: from compute capability 8.9 on. Products of it by mma.sync: 8.9 and 12.0; in between the compiler unpacks e4m3 for the
+// products of f16, which gains nothing (9.0 has wgmma instead, 10.0 an instruction that no kernel here uses).
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
+#define SIGNSTEP_HAS_E4M3 1
+#else
+#define SIGNSTEP_HAS_E4M3 0
+#endif
+#if SIGNSTEP_HAS_E4M3 && (__CUDA_ARCH__ < 900 || __CUDA_ARCH__ >= 1200)
+#define SIGNSTEP_HAS_E4M3_MMA 1
+#else
+#define SIGNSTEP_HAS_E4M3_MMA 0
+#endif
+
 #include "async_copy.h"
 #include "barriers.h"
 #include "kernel_launch.h"

@@ -45,6 +45,16 @@ __device__ __forceinline__ void mma_m16n8k16(float (&d)[4], const std::uint32_t 
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
   }
 }
+// The fragments hold bytes where those of m16n8k16 hold 16 bits: 32 bytes of K either way. The hardware's sum has 13 bits of mantissa and is
+// cut off (SageAttention2, arXiv 2411.10958, on Ada and Hopper): a long K wants its partial sums added in float32.
+__device__ __forceinline__ void mma_m16n8k32_e4m3([[maybe_unused]] float (&d)[4], [[maybe_unused]] const std::uint32_t (&a)[4],
+                                                  [[maybe_unused]] const std::uint32_t (&b)[2]) {
+#if SIGNSTEP_HAS_E4M3_MMA
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
 __device__ __forceinline__ void mma_m16n8k8_tf32(float (&d)[4], const std::uint32_t (&a)[4], const std::uint32_t (&b)[2]) {
   asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])

@@ -1,4 +1,4 @@
-// Conversions of bf16, f16 and tf32, rounding to nearest even (tf32: halves away from zero).
+// Conversions of bf16, f16, e4m3 and tf32, rounding to nearest even (tf32: halves away from zero).
 #pragma once
 
 #include <cstdint>
@@ -68,6 +68,19 @@ __device__ __forceinline__ float2 unpack2<bf16>(std::uint32_t pair) {
 template <>
 __device__ __forceinline__ float2 unpack2<f16>(std::uint32_t pair) {
   return make_float2(to_float(f16{static_cast<std::uint16_t>(pair)}), to_float(f16{static_cast<std::uint16_t>(pair >> 16)}));
+}
+
+// Four numbers as e4m3, the first in the lowest byte. What is beyond +-448, infinities included, becomes that; NaN stays NaN.
+__device__ __forceinline__ std::uint32_t pack4_e4m3([[maybe_unused]] float a, [[maybe_unused]] float b, [[maybe_unused]] float c,
+                                                    [[maybe_unused]] float d) {
+#if SIGNSTEP_HAS_E4M3
+  std::uint16_t low, high;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(b), "f"(a));
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(d), "f"(c));
+  return static_cast<std::uint32_t>(low) | static_cast<std::uint32_t>(high) << 16;
+#else
+  return 0;
+#endif
 }
 
 // 2^x within 2 units in the last place, 0 where that would be denormal: one instruction, where exp2f takes four.

@@ -9,8 +9,8 @@
 
 namespace signstep::device {
 
-// Of a tile stored K-major in the 128-byte swizzle: rows of 64 two-byte elements, 8 rows to an atom of 1024 bytes. The K-th step of 16 inside a
-// row is the descriptor of p + 16 K; 64 rows further is p + 64 * 64.
+// Of a tile stored K-major in the 128-byte swizzle: rows of 64 two-byte or 128 one-byte elements, 8 rows to an atom of 1024 bytes. The K-th step
+// of 32 bytes inside a row is the descriptor of p + 16 K (e4m3: 32 K); 64 rows further is 64 * 128 bytes.
 template <class T>
 __device__ __forceinline__ std::uint64_t wgmma_descriptor(Shared<T> p) {
   constexpr std::uint64_t leading = 1ull << 16;          // unused with this swizzle
@@ -96,6 +96,32 @@ __device__ __forceinline__ void wgmma_m64k16([[maybe_unused]] float (&d)[N / 2],
 #endif
 }
 
+// clang-format off
+#define SIGNSTEP_WGMMA_E4M3(N, REGISTERS, A, B, ACCUMULATE, ...) \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, " ACCUMULATE ", 0;\n" \
+               "wgmma.mma_async.sync.aligned.m64n" #N "k32.f32.e4m3.e4m3 {" REGISTERS "}, " A ", " B ", p, 1, 1;\n}" \
+               : __VA_ARGS__ : "l"(a), "l"(b), "r"(accumulate ? 1 : 0))
+// clang-format on
+
+// The same of a 64 x 32 tile A and an N x 32 tile B of e4m3; without `accumulate` d = A . B^T, whatever d held. What the sum keeps: as said at
+// mma_m16n8k32_e4m3; DeepSeek-V3 (arXiv 2412.19437, 3.5.2) found 14 bits of each product.
+template <int N>
+__device__ __forceinline__ void wgmma_m64k32_e4m3([[maybe_unused]] float (&d)[N / 2], [[maybe_unused]] std::uint64_t a, [[maybe_unused]] std::uint64_t b,
+                                                  [[maybe_unused]] bool accumulate) {
+  static_assert(N == 64 || N == 128 || N == 192);
+#if SIGNSTEP_HAS_SM90
+  // clang-format off
+  if constexpr (N == 64) {
+    SIGNSTEP_WGMMA_E4M3(64, SIGNSTEP_REGISTERS_0, "%32", "%33", "%34", SIGNSTEP_SIXTEEN(0), SIGNSTEP_SIXTEEN(16));
+  } else if constexpr (N == 128) {
+    SIGNSTEP_WGMMA_E4M3(128, SIGNSTEP_REGISTERS_0 SIGNSTEP_REGISTERS_32 SIGNSTEP_REGISTERS_48, "%64", "%65", "%66", SIGNSTEP_SIXTEEN(0), SIGNSTEP_SIXTEEN(16), SIGNSTEP_SIXTEEN(32), SIGNSTEP_SIXTEEN(48));
+  } else {
+    SIGNSTEP_WGMMA_E4M3(192, SIGNSTEP_REGISTERS_0 SIGNSTEP_REGISTERS_32 SIGNSTEP_REGISTERS_48 SIGNSTEP_REGISTERS_64, "%96", "%97", "%98", SIGNSTEP_SIXTEEN(0), SIGNSTEP_SIXTEEN(16), SIGNSTEP_SIXTEEN(32), SIGNSTEP_SIXTEEN(48), SIGNSTEP_SIXTEEN(64), SIGNSTEP_SIXTEEN(80));
+  }
+  // clang-format on
+#endif
+}
+
 #undef SIGNSTEP_REGISTERS_0
 #undef SIGNSTEP_REGISTERS_32
 #undef SIGNSTEP_REGISTERS_48
@@ -105,5 +131,6 @@ __device__ __forceinline__ void wgmma_m64k16([[maybe_unused]] float (&d)[N / 2],
 #undef SIGNSTEP_SIXTEEN
 #undef SIGNSTEP_WGMMA
 #undef SIGNSTEP_WGMMA_OF
+#undef SIGNSTEP_WGMMA_E4M3
 
 }  // namespace signstep::device

@@ -33,7 +33,8 @@ typedef struct signstep_attack signstep_attack;
 typedef enum signstep_precision {
   SIGNSTEP_BF16 = 0,
   SIGNSTEP_FP16 = 1,
-  SIGNSTEP_FLOAT32 = 2 /* products of float32 accuracy, for reference */
+  SIGNSTEP_FLOAT32 = 2, /* products of float32 accuracy, for reference */
+  SIGNSTEP_FP8 = 3      /* bf16, with the products of weights in e4m3; compute capability 8.9, 9.0 and 12.x, and the simulator */
 } signstep_precision;
 
 typedef enum signstep_loss {
@@ -48,6 +49,7 @@ typedef struct signstep_device_info {
   uint32_t compute_capability; /* 90 for 9.0 */
   uint32_t multiprocessors;
   uint64_t memory, free_memory; /* bytes */
+  uint32_t precisions;          /* bit p: it has signstep_precision p */
 } signstep_device_info;
 
 typedef struct signstep_load {

@@ -1,4 +1,5 @@
 // ldmatrix and mma.sync against plain loops.
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -78,6 +79,45 @@ double error_of(void (*kernel)(const float*, const float*, const float*, float*)
   return worst;
 }
 
+// The same for 32 of K in e4m3; `as_pairs`: the planted bug, halves of K where the instruction has quarters of its pairs.
+template <bool as_pairs>
+__global__ void multiply_e4m3(const float* a, const float* b, float* d) {
+  const int g = static_cast<int>(threadIdx.x) / 4, t = static_cast<int>(threadIdx.x) % 4;
+  const auto four = [](const float* row, int from, int second) { return pack4_e4m3(row[from], row[from + 1], row[second], row[second + 1]); };
+  const auto word = [&](const float* row, int half) {
+    const int from = as_pairs ? 2 * t + half * 8 : 4 * t + half * 16;
+    return four(row, from, as_pairs ? from + 16 : from + 2);
+  };
+  // A wrong layout that is the same in A and B is only another order of K, so the planted bug is in A alone.
+  std::uint32_t fa[4], fb[2];
+  for (int r = 0; r < 4; r++) fa[r] = word(a + (g + r % 2 * 8) * 32, r / 2);
+  for (int r = 0; r < 2; r++) fb[r] = four(b + g * 32, 4 * t + r * 16, 4 * t + r * 16 + 2);
+  float fd[4] = {};
+  mma_m16n8k32_e4m3(fd, fa, fb);
+  for (int e = 0; e < 4; e++) d[(g + e / 2 * 8) * 8 + 2 * t + e % 2] = fd[e];
+}
+
+double error_of_e4m3(void (*kernel)(const float*, const float*, float*)) {
+  std::mt19937 random(8);
+  std::normal_distribution<float> normal(0.3f, 1);
+  std::vector<float> a(16 * 32), b(8 * 32);
+  for (auto* all : {&a, &b})
+    for (float& value : *all) value = to_float(e4m3{static_cast<std::uint8_t>(pack4_e4m3(normal(random), 0, 0, 0))});
+  double worst = 0;
+  under_all_schedules([&] {
+    Array<float> da(a), db(b), dd(16 * 8);
+    device::launch("multiply_e4m3", kernel, 1, 32, 0, nullptr, da.data(), db.data(), dd.data());
+    const std::vector<float> d = dd.host();
+    for (std::size_t i = 0; i < 16; i++)
+      for (std::size_t j = 0; j < 8; j++) {
+        double sum = 0;
+        for (std::size_t k = 0; k < 32; k++) sum += static_cast<double>(a[i * 32 + k]) * b[j * 32 + k];
+        worst = std::max(worst, std::fabs(d[i * 8 + j] - sum));
+      }
+  });
+  return worst;
+}
+
 }  // namespace
 
 TEST("ldmatrix gives each lane its part of four or two matrices, transposed or not") {
@@ -96,6 +136,10 @@ TEST("ldmatrix gives each lane its part of four or two matrices, transposed or n
     }
     EXPECT(right);
   });
+}
+TEST("mma.sync in e4m3: bytes where 16-bit types have elements, 32 of K; fragments laid out as for those are wrong") {
+  EXPECT(error_of_e4m3(multiply_e4m3<false>) < 1e-4);
+  EXPECT(error_of_e4m3(multiply_e4m3<true>) > 0.1);
 }
 TEST("mma.sync in bf16, fp16 and tf32") {
   EXPECT(error_of(multiply<bf16>, [](float x) { return to_float(from_float<bf16>(x)); }) < 1e-4);

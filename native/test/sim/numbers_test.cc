@@ -1,4 +1,4 @@
-// The 16-bit conversions, every value of them, and the arithmetic that must not be contracted.
+// The conversions of 16 and 8 bits, every value of them, and the arithmetic that must not be contracted.
 #include <cfenv>
 #include <cmath>
 #include <random>
@@ -57,6 +57,24 @@ TEST("conversions round to nearest, halves to even, and overflow to infinity") {
   EXPECT(right);
   EXPECT(from_float<f16>(65519.996f).bits == 0x7BFF && from_float<f16>(65520.0f).bits == 0x7C00 && from_float<f16>(-1e30f).bits == 0xFC00);
   EXPECT(from_float<bf16>(3.4e38f).bits == 0x7F80 && from_float<f16>(-0.0f).bits == 0x8000 && from_float<f16>(1e-9f).bits == 0);
+}
+TEST("every e4m3 value converts to float and back; what is between rounds to nearest even, beyond 448 to 448") {
+  const auto value = [](std::uint32_t bits) { return to_float(e4m3{static_cast<std::uint8_t>(bits)}); };
+  const auto rounded = [](float x) { return pack4_e4m3(x, 0, 0, 0); };
+  bool right = true;
+  for (std::uint32_t bits = 0; bits < 0x7F; bits++) {
+    const std::uint32_t exponent = bits >> 3, mantissa = bits & 7;
+    const double exact = exponent == 0 ? std::ldexp(mantissa, -9) : std::ldexp(8 + mantissa, static_cast<int>(exponent) - 10);
+    right = right && static_cast<double>(value(bits)) == exact && static_cast<double>(value(bits | 0x80)) == -exact;
+    right = right && rounded(value(bits)) == bits && rounded(value(bits | 0x80)) == (bits | 0x80);
+    if (bits == 0x7E) break;
+    const float middle = (value(bits) + value(bits + 1)) / 2;
+    right = right && rounded(middle) == bits + (bits & 1) && rounded(std::nextafterf(middle, 0)) == bits && rounded(std::nextafterf(middle, 500)) == bits + 1;
+  }
+  EXPECT(right);
+  EXPECT(std::isnan(value(0x7F)) && std::isnan(value(0xFF)) && (rounded(NAN) & 0x7F) == 0x7F && (rounded(-NAN) & 0x7F) == 0x7F);
+  EXPECT(rounded(449) == 0x7E && rounded(1e30f) == 0x7E && rounded(INFINITY) == 0x7E && rounded(-INFINITY) == 0xFE && rounded(1e-30f) == 0);
+  EXPECT(pack4_e4m3(1, -2, 0.5f, 448) == 0x7E30C038u);
 }
 TEST("pairs are packed with the first in the low half") {
   EXPECT(pack2<bf16>(1, -2) == 0xC0003F80u && pack2<f16>(1, -2) == 0xC0003C00u);

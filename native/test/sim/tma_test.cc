@@ -120,6 +120,8 @@ TEST("tensor maps are checked where they are made") {
     return false;
   };
   EXPECT(!refused(2, 64, 64, 64, 64, 64, 0));
+  EXPECT(!refused(1, 64, 128, 128, 64, 128, 0));
+  EXPECT(refused(1, 64, 64, 64, 64, 64, 0) && refused(1, 64, 120, 120, 64, 128, 0) && refused(1, 64, 128, 128, 64, 128, 8));
   EXPECT(refused(4, 64, 64, 64, 64, 64, 0) && refused(2, 0, 64, 64, 64, 64, 0) && refused(2, 64, 64, 60, 64, 64, 0));
   EXPECT(refused(2, 64, 64, 64, 257, 64, 0) && refused(2, 64, 64, 64, 64, 32, 0) && refused(2, 64, 64, 64, 64, 64, 8));
 }

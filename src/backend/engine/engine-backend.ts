@@ -11,11 +11,10 @@ import {
   type OpenDevice,
   openDevices,
   type PluginName,
+  type Precision,
+  precisionsOf,
 } from './plugins.js'
 import { ShardedProgram } from './sharded-program.js'
-
-/** Of the attack's passes; what is reported is scored in float32 accuracy whatever it is. */
-export type Precision = keyof typeof precisionCodes
 
 export interface EngineBackendOptions {
   readonly device: EngineDevice
@@ -26,10 +25,23 @@ export interface EngineBackendOptions {
  * The backend of our own kernels: a program is lowered to a plan, which a plugin runs on a GPU or simulates. Where the device's name means
  * several GPUs, every batch is shared out among them.
  *
- * @throws RuntimeError DEVICE_UNAVAILABLE where the device cannot be had
+ * @throws RuntimeError DEVICE_UNAVAILABLE where the device, or the precision on it, cannot be had
  */
 export async function engineBackend({ device, precision = 'bf16' }: EngineBackendOptions): Promise<Backend> {
-  return new EngineBackend(precision, await openDevices(device))
+  const devices = await openDevices(device)
+  for (const opened of devices) requirePrecision(precision, opened)
+  return new EngineBackend(precision, devices)
+}
+
+function requirePrecision(precision: Precision, device: OpenDevice): void {
+  const offered = precisionsOf(device.info)
+  if (offered.includes(precision)) return
+  throw new RuntimeError('DEVICE_UNAVAILABLE', `has no kernels for precision ${precision}`, {
+    subject: nameOf(device),
+    expected: offered.join(', '),
+    found: describeDevice(device.info),
+    cure: precision === 'fp8' ? 'Use --precision bf16: fp8 needs compute capability 8.9, 9.0 or 12.x.' : undefined,
+  })
 }
 
 class EngineBackend implements Backend {

@@ -1,5 +1,5 @@
 export { compilePlan, compileProgram, type PlanOptions } from './compile-plan.js'
-export { type EngineBackendOptions, engineBackend, type Precision } from './engine-backend.js'
+export { type EngineBackendOptions, engineBackend } from './engine-backend.js'
 export { writePlan } from './plan-writer.js'
-export { describeDevice, type EngineDevice, openDevices, parseDevice } from './plugins.js'
+export { describeDevice, type EngineDevice, openDevices, type Precision, parseDevice, precisionsOf } from './plugins.js'
 export { printProgram } from './print-program.js'

@@ -1,5 +1,5 @@
 import { OptionError, RuntimeError } from '../../errors/index.js'
-import { type DeviceInfo, loadNative, type NativeEngine } from '../../native/index.js'
+import { type DeviceInfo, loadNative, type NativeEngine, precisionCodes } from '../../native/index.js'
 import { awaited } from './native-failure.js'
 
 /**
@@ -90,6 +90,15 @@ export async function openDevices(device: EngineDevice): Promise<OpenDevice[]> {
 /** 10 times the version: what our kernels are written for, products of bf16 and copies beside the work. */
 const LOWEST_CAPABILITY = 80
 const capabilityText = (capability: number): string => `${Math.floor(capability / 10)}.${capability % 10}`
+
+/** Of the attack's passes; what is reported is scored in float32 accuracy whatever it is. */
+export type Precision = keyof typeof precisionCodes
+
+/** What the device has kernels for. */
+export function precisionsOf({ precisions }: DeviceInfo): Precision[] {
+  const names = Object.keys(precisionCodes) as Precision[]
+  return names.filter((name) => (precisions >> precisionCodes[name]) & 1)
+}
 
 /** As people say it: "NVIDIA H100 80GB HBM3 (compute capability 9.0, 132 multiprocessors, 79.1 GiB)". */
 export function describeDevice({ name, computeCapability, multiprocessors, memory }: DeviceInfo): string {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism, cpus, totalmem } from 'node:os'
-import { describeDevice, openDevices } from '../../backend/index.js'
-import { loadNative, nativePath } from '../../native/index.js'
+import { describeDevice, openDevices, precisionsOf } from '../../backend/index.js'
+import { type DeviceInfo, loadNative, nativePath } from '../../native/index.js'
 import { packageVersion } from '../version.js'
 
 interface Info {
@@ -52,12 +52,13 @@ async function gather(): Promise<Info> {
 async function engineDevices(plugin: 'cuda' | 'sim' | 'cpu'): Promise<Info['devices']> {
   // Float32 on the processor is ONNX Runtime's, which has a line of its own.
   const what = plugin === 'cpu' ? 'in bf16, ' : ''
+  const precisions = (info: DeviceInfo): string => (plugin === 'cpu' ? '' : `; ${precisionsOf(info).join(', ')}`)
   try {
     const devices = await openDevices(plugin)
     return devices.map(({ engine, index, info }) => ({
       name: devices.length === 1 ? plugin : `${plugin}:${index}`,
       usable: true,
-      why: `${what}${describeDevice(info)}, plugin ${engine.version}`,
+      why: `${what}${describeDevice(info)}, plugin ${engine.version}${precisions(info)}`,
     }))
   } catch (error) {
     return [{ name: plugin, usable: false, why: `${what}${(error as Error).message.replace(`${plugin}: `, '')}` }]

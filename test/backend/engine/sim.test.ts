@@ -211,8 +211,9 @@ describe('a device', () => {
   it.each([
     [{ device: 'gpu' }, /device: is no device; expected auto, cpu, cuda, cuda:1 … or sim; found 'gpu'/],
     [{ device: 'cuda:x' }, /cuda:x/],
-    [{ precision: 'int8' }, /precision.*bf16, fp16, float32/],
+    [{ precision: 'int8' }, /precision.*bf16, fp16, float32, fp8/],
     [{ device: 'cpu', precision: 'fp16' }, /precision.*expected float32 or bf16/],
+    [{ device: 'cpu', precision: 'fp8' }, /precision.*expected float32 or bf16; found 'fp8'/],
   ])('%j is refused', (options, words) => expect(loadModel(file, options as never)).rejects.toThrow(words))
 
   it('that is left to us is named with the reason', async () => {
