@@ -28,7 +28,7 @@ struct E4m3Operands {
   bool quantises = false;
   const void* b = nullptr;
   const float* b_scale = nullptr;
-  const float* column_sums = nullptr;  // row sums of b as it is quantised, in place of the plan's; nullptr: it asks for none
+  const float* column_sums = nullptr;  // row sums of b as it is quantised, in place of the plan's; nullptr: the step asks for none
 };
 
 }  // namespace signstep::engine

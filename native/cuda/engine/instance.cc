@@ -146,12 +146,12 @@ void Instance::quantise_weights(const E4m3Products& chosen, const program::Memor
       kernels::quantise_rows(rows, stream);
       weight.b = own;
       weight.b_scale = rows.scale;
-      if (step.buffers[kColumnSums] != program::kNone) weight.column_sums = sum_rows(weight, n, k, rows.scale + sums, stream);
-      rt::synchronize(stream);
+      weight.column_sums = sum_rows(weight, n, k, rows.scale + sums, stream);
     }
     const program::Scratch& operand = chosen.operands[static_cast<std::size_t>(product.operand)];
     std::byte* const a = activations_.data() + plan.offsets[program_.buffers.size() + static_cast<std::size_t>(product.operand)];
     e4m3_[s] = weight;
+    if (step.buffers[kColumnSums] == program::kNone) e4m3_[s].column_sums = nullptr;
     e4m3_[s].a = a;
     e4m3_[s].a_scale = reinterpret_cast<float*>(a + program::resolve(steps_[operand.first].ints[0], batch_) * k);
     e4m3_[s].quantises = product.quantises;
