@@ -281,6 +281,9 @@ void gemm(const Gemm& g, rt::Stream stream, const GemmConfig& config) {
   if (config.core == GemmCore::wgmma) require_wgmma(shape, this_gemm_device());
   if (config.core == GemmCore::wgmma && (shape.steps || shape.folded) && !shape.quantised && config.tile_columns == 192)
     refuse(shape, "step_linf and a folded LayerNorm have no 128 x 192 kernel");
+#if !defined(SIGNSTEP_SIM)
+  if (shape.quantised && config.core == GemmCore::mma && this_gemm_device().has_wgmma) refuse(shape, "products in e4m3 are by wgmma on this device");
+#endif
   if (config.aligned && !shape.aligned) refuse(shape, "this kernel needs aligned operands");
   run(g, config, stream);
 }
