@@ -65,15 +65,24 @@ std::vector<Span> spans(const Program& program, const std::vector<Step>& steps, 
 
 }  // namespace
 
-TEST("no two buffers that live at the same time overlap, in random programs") {
+TEST("no two buffers that live at the same time overlap, nor what a device wants beside them, in random programs") {
   std::mt19937 random(11);
   std::uint64_t planned = 0, naive = 0, floor = 0;
   for (int trial = 0; trial < 300; ++trial) {
     const Program program = random_program(random);
     const std::int64_t batch = 1 + static_cast<std::int64_t>(random() % 9);
     const std::size_t width = random() % 2 == 0 ? 2 : 4;
-    const MemoryPlan plan = plan_memory(program, program.forward, batch, width);
-    const auto all = spans(program, program.forward, plan, batch, width);
+    std::vector<Scratch> scratch;
+    for (auto left = random() % 4; left > 0; --left) {
+      const std::size_t first = random() % program.forward.size(), last = first + random() % (program.forward.size() - first);
+      scratch.push_back({first, last, -static_cast<Dim>(1 + random() % 9000)});
+    }
+    const MemoryPlan plan = plan_memory(program, program.forward, batch, width, scratch);
+    auto all = spans(program, program.forward, plan, batch, width);
+    for (std::size_t i = 0; i < scratch.size(); ++i) {
+      const std::uint64_t from = plan.offsets[program.buffers.size() + i];
+      all.push_back({from, from + static_cast<std::uint64_t>(resolve(scratch[i].bytes, batch)), scratch[i].first, scratch[i].last});
+    }
     for (std::size_t a = 0; a < all.size(); ++a) {
       EXPECT(all[a].from % 256 == 0 && all[a].to <= plan.bytes);
       for (std::size_t b = 0; b < a; ++b) {
