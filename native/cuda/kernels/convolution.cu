@@ -77,7 +77,8 @@ bool within(std::int32_t first, std::int32_t count, std::int32_t stride, std::in
 void check(const Convolution& c) {
   const Gemm& g = c.product;
   const Window& w = c.window;
-  if (c.images < 0 || g.n < 1 || w.height < 1 || w.width < 1 || w.channels < 1 || w.taps_y < 1 || w.taps_x < 1 || w.rows_y < 0 || w.rows_x < 0)
+  if (c.images < 0 || g.n < 1 || w.height < 1 || w.width < 1 || w.channels < 1 || w.taps_y < 1 || w.taps_x < 1 || w.rows_y < 0 ||
+      w.rows_x < 0)
     refuse(c, "sizes must be at least 1");
   if (g.table != nullptr || g.epilogue == Epilogue::step_linf) refuse(c, "a convolution has no table and makes no step");
   if (g.norm.statistics != nullptr || g.statistics != nullptr || g.dots != nullptr) refuse(c, "a convolution folds no LayerNorm");
@@ -101,8 +102,8 @@ void check(const Convolution& c) {
 }
 
 void run(const Convolution& c, const Gemm& g, const GemmConfig& config, rt::Stream stream) {
-  ConvolutionArgs args{gemm_args(g), window_rows(c.window, config.aligned ? c.window.channels / (16 / static_cast<std::int32_t>(bytes_of(g.precision)))
-                                                                          : c.window.channels)};
+  const std::int32_t unit = config.aligned ? 16 / static_cast<std::int32_t>(bytes_of(g.precision)) : 1;
+  ConvolutionArgs args{gemm_args(g), window_rows(c.window, c.window.channels / unit)};
   args.product.epilogue.grid = grid_map(c.window, c.grid);
   switch (g.precision) {
     case Precision::bf16: return launch_convolution_bf16(config, args, stream);

@@ -1,5 +1,5 @@
-// Rows of windows as an operand of the mma.sync core: no such matrix exists, each chunk of it is read where the image has it. A row is divided
-// into image, line and column once; from then on a thread walks along its window by additions.
+// Rows of windows as an operand of the mma.sync core: no such matrix exists, each chunk of it is read where the image has it. A row is
+// divided into image, line and column once; from then on a thread walks along its window by additions.
 #pragma once
 
 #include "../mma/mma_core.cuh"
@@ -10,7 +10,7 @@ namespace {
 
 using namespace signstep::device;
 
-// What mma::Loader is for a matrix. Unaligned: element by element, each converted to nothing and packed to chunks in registers.
+// What mma::Loader is for a matrix. Unaligned: element by element, put together to chunks in registers.
 template <class Tile, bool kAligned>
 class WindowLoader {
  public:

@@ -73,7 +73,8 @@ __device__ __forceinline__ float divisor_of(const PoolArgs& args, int start_y, i
 // kMax: the greatest pixel of a window, a NaN where there is one, -infinity where it sees none. Else their sum over the divisor.
 // (Without the 1 in its bounds ptxas 13.0 spills to stay at 40 registers.)
 template <class T, int Run, bool kMax>
-__global__ void __launch_bounds__(kBlock, 1) pool_forward(const __grid_constant__ PoolArgs args, const T* __restrict__ in, T* __restrict__ out) {
+__global__ void __launch_bounds__(kBlock, 1)
+    pool_forward(const __grid_constant__ PoolArgs args, const T* __restrict__ in, T* __restrict__ out) {
   Place at;
   if (!find_place<Run>(args, at)) return;
   const Window& w = args.window;
@@ -163,8 +164,8 @@ __global__ void __launch_bounds__(kBlock, 1)
 
 void check(const char* name, const Pool& pool) {
   const Window& w = pool.window;
-  require(pool.images >= 0 && w.height > 0 && w.width > 0 && w.channels > 0 && w.rows_y >= 0 && w.rows_x >= 0 && w.taps_y > 0 && w.taps_x > 0 &&
-              w.stride_y > 0 && w.stride_x > 0 && w.step_y > 0 && w.step_x > 0,
+  require(pool.images >= 0 && w.height > 0 && w.width > 0 && w.channels > 0 && w.rows_y >= 0 && w.rows_x >= 0 && w.taps_y > 0 &&
+              w.taps_x > 0 && w.stride_y > 0 && w.stride_x > 0 && w.step_y > 0 && w.step_x > 0,
           name, "sizes must be at least 1");
 }
 
