@@ -351,12 +351,13 @@ TEST("the numbers of the launchers' enumerations are those that the plan is chec
   using signstep::kernels::Reduction;
   EXPECT(static_cast<Dim>(Epilogue::store) == kStore && static_cast<Dim>(Epilogue::store_float) == kStoreFloat);
   EXPECT(static_cast<Dim>(Epilogue::norm_backward) == kNormBackward && is_epilogue(kNormBackward));
+  EXPECT(static_cast<Dim>(Epilogue::swiglu) == kSwiglu && static_cast<Dim>(Epilogue::swiglu_backward) == kSwigluBackward);
   EXPECT(!is_epilogue(static_cast<Dim>(Epilogue::step_linf)));  // the engine's own, of no plan
   EXPECT(kStatisticsColumns == signstep::kernels::kStatisticsColumns);
-  for (const Epilogue forward : {Epilogue::gelu_erf, Epilogue::gelu_tanh, Epilogue::quick_gelu, Epilogue::silu, Epilogue::relu})
+  for (const Epilogue forward : {Epilogue::gelu_erf, Epilogue::gelu_tanh, Epilogue::quick_gelu, Epilogue::silu, Epilogue::relu, Epilogue::swiglu})
     EXPECT(writes_aux(static_cast<Dim>(forward)) && !reads_aux(static_cast<Dim>(forward)));
   for (const Epilogue backward : {Epilogue::gelu_erf_backward, Epilogue::gelu_tanh_backward, Epilogue::quick_gelu_backward,
-                                  Epilogue::silu_backward, Epilogue::relu_backward})
+                                  Epilogue::silu_backward, Epilogue::relu_backward, Epilogue::swiglu_backward})
     EXPECT(reads_aux(static_cast<Dim>(backward)) && !writes_aux(static_cast<Dim>(backward)));
   const auto taken = [](Function function, int inputs) {
     return refusal_after([&](Program& p) {

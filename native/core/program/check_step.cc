@@ -32,8 +32,8 @@ class StepCheck {
     if (std::memchr(step_.name, 0, kNameBytes) == nullptr) refuse("name", "at most 63 bytes and a zero", "64 bytes");
     for (const float value : step_.floats)
       if (std::isnan(value)) refuse("floats", "numbers", "NaN");
-    if (step_.op == Op::gemm && !is_epilogue(step_.ints[3])) refuse("epilogue", "0 to 11 or 13", std::to_string(step_.ints[3]));
-    if (step_.op == Op::convolution && (!is_epilogue(step_.ints[2]) || step_.ints[2] == kNormBackward)) refuse("epilogue", "0 to 11", std::to_string(step_.ints[2]));
+    if (step_.op == Op::gemm && !is_epilogue(step_.ints[3])) refuse("epilogue", "0 to 11 or 13 to 15", std::to_string(step_.ints[3]));
+    if (step_.op == Op::convolution && (!is_epilogue(step_.ints[2]) || step_.ints[2] >= kNormBackward)) refuse("epilogue", "0 to 11", std::to_string(step_.ints[2]));
     check_operands();
     switch (step_.op) {
       case Op::gemm: return gemm();
@@ -172,14 +172,17 @@ class StepCheck {
     if (b.storage == Storage::transposed && (b.rows != k || b.columns != n))
       refuse("b", std::to_string(k) + " x " + std::to_string(n) + " to transpose", std::to_string(b.rows) + " x " + std::to_string(b.columns));
   }
-  // What a product's epilogue writes and reads; `out` elements of each.
-  void results(Dim epilogue, std::int64_t out, std::int64_t n) const {
+  // What a product's epilogue writes and reads, of `rows` rows of the product's results.
+  void results(Dim epilogue, std::int64_t rows, std::int64_t n) const {
+    if (epilogue == kSwiglu && n % 2 != 0) refuse("n", "pairs of columns", std::to_string(n));
+    const std::int64_t width = epilogue == kSwigluBackward ? 2 * n : n;  // of aux and of its bias
+    const std::int64_t all = times(rows, width), out = epilogue == kSwiglu ? all / 2 : all;
     typed(2, "out", epilogue == kStoreFloat ? ElementType::float32 : ElementType::value);
     holds(2, "out", out);
-    if (given(3)) float32(3, "bias", n);
+    if (given(3)) float32(3, "bias", width);
     if (given(4)) float32(4, "scale", n);
     if (given(5)) value(5, "residual", out);
-    if (given(6)) value(6, "aux", out);
+    if (given(6)) value(6, "aux", all);
   }
 
   void gemm() const {
@@ -187,7 +190,7 @@ class StepCheck {
     const Dim epilogue = step_.ints[3];
     value(0, "a", times(stored_rows(rows, 4, "a_group"), k));
     weight(n, k);
-    results(epilogue, times(stored_rows(rows, 7, "out_group"), n), n);
+    results(epilogue, stored_rows(rows, 7, "out_group"), n);
     if (given(7)) {
       const std::int64_t group = integer(7, "out_group", 1, kInt32);
       float32(7, "table", times(group, n));
@@ -279,7 +282,7 @@ class StepCheck {
     const std::int64_t k = times(seen.taps, seen.channels);
     if (k > kInt32) refuse("taps x channels", "at most " + std::to_string(kInt32), std::to_string(k));
     weight(n, k);
-    results(step_.ints[2], times(times(images, grid(17, 4)), n), n);
+    results(step_.ints[2], times(images, grid(17, 4)), n);
     live(3);
   }
 

@@ -69,6 +69,7 @@ inline constexpr std::int32_t kNone = -1;
  *                      ints: rows, n, k, epilogue, a_group, a_stride, a_offset, out_group, out_stride, out_offset,
  *                      live (1: rows belong to images in order, so that those of finished images can be left out),
  *                      rms (of the statistics), dot_parts (norm_backward)
+ *                      (swiglu: out [., n / 2], aux [., n]; swiglu_backward: out, aux [., 2n], bias [2n])
  *                      floats: epsilon (with norm_statistics)
  *  layer_norm          buffers: x, y, rstd (float32 [rows])      ints: rows, columns, rms, live      floats: epsilon
  *  layer_norm_backward buffers: dy, y, rstd, dx, addend, statistics (in place of rstd: then y is what was normalised)

@@ -45,6 +45,7 @@ void check(const Gemm& g) {
   if (g.epilogue == Epilogue::norm_backward) return;
   if (g.table != nullptr && g.out_map.group == 0) refuse(g, "a table needs the group of the output's row map");
   if (is_store(g.epilogue)) return;
+  if (g.epilogue == Epilogue::swiglu && g.n % 2 != 0) refuse(g, "swiglu takes pairs of columns");
   const bool relu = g.epilogue == Epilogue::relu || g.epilogue == Epilogue::relu_backward;
   if (g.table != nullptr || g.scale != nullptr || (g.residual != nullptr && !relu))
     refuse(g, "this epilogue has no scale, residual or table");

@@ -53,7 +53,7 @@ inline void store_lanes(Bf16* to, int count, __m512 v) {
 constexpr bool is_store(Epilogue kind) { return kind == Epilogue::store || kind == Epilogue::store_float; }
 constexpr bool is_activation(Epilogue kind) {
   return kind == Epilogue::gelu_erf || kind == Epilogue::gelu_tanh || kind == Epilogue::quick_gelu || kind == Epilogue::silu ||
-         kind == Epilogue::relu;
+         kind == Epilogue::relu || kind == Epilogue::swiglu;
 }
 
 // Rows row … row + rows - 1 and `columns` columns from `column` on of the result, which are rows `places` of what is stored; tile [rows][64]
@@ -193,7 +193,9 @@ void finish_block(const Gemm& g, const Block& block) {
     case Epilogue::silu_backward: return finish<T, T, Epilogue::silu_backward>(g, block);
     case Epilogue::relu_backward: return finish<T, T, Epilogue::relu_backward>(g, block);
     case Epilogue::step_linf: return finish_step<T>(g, block);
-    case Epilogue::norm_backward: return;  // finish_folded()
+    case Epilogue::norm_backward:  // finish_rich()
+    case Epilogue::swiglu:
+    case Epilogue::swiglu_backward: return;
   }
 }
 

@@ -1,5 +1,5 @@
-// LayerNorm folded into the products beside it (kernels.h, RowNorm): passes over a block of the product, before and after it is stored, while
-// it is in the first cache.
+// What few products need: LayerNorm folded into the products beside it (kernels.h, RowNorm), passes over a block of the product, before and
+// after it is stored, while it is in the first cache; and gated activations.
 #pragma once
 
 #include "gemm_epilogue.h"
@@ -13,7 +13,10 @@ static_assert(kPanelColumns == kStatisticsColumns);
 template <class T>
 using ValuesOf = std::conditional_t<std::is_same_v<T, float>, cpu::Float32Values, cpu::Bf16Values>;
 
-inline bool knows_rows(const Gemm& g) { return g.norm.statistics != nullptr || g.statistics != nullptr || g.dots != nullptr; }
+inline bool is_rich(const Gemm& g) {
+  return g.norm.statistics != nullptr || g.statistics != nullptr || g.dots != nullptr || g.epilogue == Epilogue::swiglu ||
+         g.epilogue == Epilogue::swiglu_backward;
+}
 
 // Of the rows of a block, for all of its panels.
 struct BlockRows {
@@ -71,10 +74,14 @@ void emit_statistics(const Gemm& g, const Block& block) {
   }
 }
 template <class T>
-void emit_dots(const Gemm& g, const Block& block) {
-  const std::int64_t parts = statistics_parts(g.n), part = block.column / kStatisticsColumns;
+void emit_dots(const Gemm& g, const Block& product) {
+  const std::int64_t parts = statistics_parts(g.n), part = product.column / kStatisticsColumns;
+  const int each = g.epilogue == Epilogue::swiglu_backward ? 2 : 1;  // results of a column
+  Block block = product;
+  block.column *= each;
+  block.columns *= each;
   for (int r = 0; r < block.rows; ++r) {
-    const std::int64_t row = block.places[r], at = row * g.n + block.column;
+    const std::int64_t row = block.places[r], at = row * g.n * each + block.column;
     __m512 sum = _mm512_setzero_ps();
     for_vectors(block, [&](int c, auto count) {
       __m512 y = load_lanes(static_cast<const T*>(g.aux) + at + c, count);
@@ -85,12 +92,53 @@ void emit_dots(const Gemm& g, const Block& block) {
   }
 }
 
-// finish_block() of a product beside a folded LayerNorm. `tile` is the block's.
+// Even and odd lanes of pairs (a, b), each in both lanes.
+inline __m512 first_of_pairs(__m512 pairs) { return _mm512_moveldup_ps(pairs); }
+inline __m512 second_of_pairs(__m512 pairs) { return _mm512_movehdup_ps(pairs); }
+
 template <class T>
-void finish_folded(const Gemm& g, const Block& block, const BlockRows& of, float* tile) {
+void finish_swiglu(const Gemm& g, const Block& block) {
+  for (int r = 0; r < block.rows; ++r) {
+    const std::int64_t at = block.places[r] * g.n + block.column;
+    for_vectors(block, [&](int c, auto count) {
+      __m512 v = _mm512_load_ps(block.tile + r * kPanelColumns + c);
+      if (g.bias != nullptr) v = _mm512_add_ps(v, load_lanes(g.bias + block.column + c, count));
+      if (g.aux != nullptr) store_lanes(static_cast<T*>(g.aux) + at + c, count, v);
+      const __m512 gated = _mm512_mul_ps(activate<Epilogue::silu>(v), second_of_pairs(v));
+      store_lanes(static_cast<T*>(g.out) + (at + c) / 2, count / 2, _mm512_maskz_compress_ps(0x5555, gated));
+    });
+  }
+}
+
+template <class T>
+void finish_swiglu_backward(const Gemm& g, const Block& block) {
+  const __m512i low = _mm512_set_epi32(7, 7, 6, 6, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1, 0, 0);
+  for (int r = 0; r < block.rows; ++r) {
+    const std::int64_t at = 2 * (block.places[r] * g.n + block.column);
+    for_vectors(block, [&](int c, int count) {
+      const __m512 gradient = _mm512_load_ps(block.tile + r * kPanelColumns + c);
+      for (int half = 0; half < 2 && count > 8 * half; ++half) {
+        const int first = 2 * c + 16 * half, pairs = std::min(8, count - 8 * half);
+        const __m512 of_pair = _mm512_permutexvar_ps(_mm512_add_epi32(low, _mm512_set1_epi32(8 * half)), gradient);
+        const __m512 x = load_lanes(static_cast<const T*>(g.aux) + at + first, 2 * pairs), a = first_of_pairs(x);
+        const __m512 to_a = _mm512_mul_ps(second_of_pairs(x), activation_slope<Epilogue::silu_backward>(a));
+        const __m512 factor = _mm512_mask_blend_ps(0xAAAA, to_a, activate<Epilogue::silu>(a));
+        store_lanes(static_cast<T*>(g.out) + at + first, 2 * pairs, _mm512_mul_ps(of_pair, factor));
+      }
+    });
+  }
+}
+
+// finish_block() of such a product. `tile` is the block's.
+template <class T>
+void finish_rich(const Gemm& g, const Block& block, const BlockRows& of, float* tile) {
   if (g.epilogue == Epilogue::norm_backward) return finish_norm_backward<T>(g, block, of);
   if (g.norm.statistics != nullptr) normalise(g, block, of, tile);
-  finish_block<T>(g, block);
+  switch (g.epilogue) {
+    case Epilogue::swiglu: finish_swiglu<T>(g, block); break;
+    case Epilogue::swiglu_backward: finish_swiglu_backward<T>(g, block); break;
+    default: finish_block<T>(g, block);
+  }
   if (g.statistics != nullptr) emit_statistics<T>(g, block);
   if (g.dots != nullptr) emit_dots<T>(g, block);
 }

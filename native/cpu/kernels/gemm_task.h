@@ -123,9 +123,9 @@ class Task {
   void multiply_rows(Scratch& own, std::int64_t row, const Cursor& cursor, std::size_t from, std::size_t bytes, float* tile) const {
     const bool last = from + bytes == static_cast<std::size_t>(g_.k) * sizeof(T);
     Block block{row, {}, static_cast<int>(std::min<std::int64_t>(kBlockRows, part_.last_row - row)), 0, 0, tile};
-    const bool folded = last && knows_rows(g_);
+    const bool rich = last && is_rich(g_);
     BlockRows of;
-    if (folded) of.prepare(g_, row, block.rows);
+    if (rich) of.prepare(g_, row, block.rows);
     const BlockOperand a = layout_.rows(own, cursor, block.rows, from, bytes);
     if (last) layout_.places(cursor, block.rows, block.places);
     for_panels(own, bytes, [&](int column, int columns, const std::int32_t* panel) {
@@ -133,8 +133,8 @@ class Task {
       block.columns = columns;
       if (last) fetch_block<T>(g_, block);
       multiply<sizeof(T) == 4>((columns + kVector - 1) / kVector, a, panel, from == 0, tile);
-      if (folded)
-        finish_folded<T>(g_, block, of, tile);
+      if (rich)
+        finish_rich<T>(g_, block, of, tile);
       else if (last)
         finish_block<T>(g_, block);
     });

@@ -13,7 +13,7 @@ using namespace signstep::device;
 template <class Tile, bool kAligned>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) convolution_mma(const __grid_constant__ ConvolutionArgs args) {
   using T = typename Tile::T;
-  using Traits = EpilogueTraits<false, false, false, false, true>;
+  using Traits = EpilogueTraits<false, false, false, true>;
   static_assert(Tile::kThreads / 32 * kEpilogueBytes<T> <= Tile::kSharedBytes);
   const GemmArgs& product = args.product;
   const int tile = static_cast<int>(blockIdx.x);
@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) convolution_mma
   const ExtraRuns<T, Traits> extra(own + kStageBytes);
   extra.fetch(product.epilogue, rows, at, 0, Tile::kSlabs);
   write_tile<T, Tile::kSlabs, Traits>(product.epilogue, shared_cast<float>(own), rows, at, extra,
-                                      WarpRows<Tile::kSlabs, false>{}, [&](int s, int j, int e) { return acc[s][j][e]; });
+                                      WarpRows<Tile::kSlabs>{}, [&](int s, int j, int e) { return acc[s][j][e]; });
 }
 
 template <class Tile, bool kAligned>

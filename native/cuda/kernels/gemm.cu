@@ -1,5 +1,6 @@
 // gemm(): checks, chooses the kernel, launches it.
 #include <algorithm>
+#include <cstddef>
 #include <initializer_list>
 #include <string>
 
@@ -88,7 +89,7 @@ bool on_16_bytes(std::initializer_list<const void*> pointers) {
 
 bool is_activation(Epilogue kind) {
   return kind == Epilogue::gelu_erf || kind == Epilogue::gelu_tanh || kind == Epilogue::quick_gelu || kind == Epilogue::silu ||
-         kind == Epilogue::relu;
+         kind == Epilogue::relu || kind == Epilogue::swiglu;
 }
 bool is_store(Epilogue kind) { return kind == Epilogue::store || kind == Epilogue::store_float; }
 bool is_relu(Epilogue kind) { return kind == Epilogue::relu || kind == Epilogue::relu_backward; }
@@ -145,7 +146,7 @@ void check(const Gemm& g, const GemmShape& shape) {
 GemmShape shape_of(const Gemm& g) {
   const bool aligned = on_16_bytes({g.a, g.b}) && static_cast<std::size_t>(g.k) * operand_bytes(g) % 16 == 0;
   return {g.precision, g.rows, g.n, g.k, aligned, g.a_map.group == 0, has_whole_runs(g), g.epilogue == Epilogue::step_linf,
-          g.norm.statistics != nullptr || g.statistics != nullptr || g.dots != nullptr, is_quantised(g)};
+          gemm_args(g).epilogue.is_rich(), is_quantised(g)};
 }
 
 void require_wgmma(const GemmShape& shape, const GemmDevice& device) {
@@ -162,6 +163,7 @@ std::string epilogue_fault(const Gemm& g) {
   if (is_store(g.epilogue) || g.epilogue == Epilogue::norm_backward) return "";
   if (g.table != nullptr || g.scale != nullptr) return "this epilogue has no scale or table";
   if (g.residual != nullptr && !is_relu(g.epilogue)) return "this epilogue has no residual";
+  if (g.epilogue == Epilogue::swiglu && g.n % 2 != 0) return "swiglu takes pairs of columns";
   return !is_activation(g.epilogue) && g.aux == nullptr ? "the derivative needs the pre-activation" : "";
 }
 
@@ -210,7 +212,8 @@ GemmArgs gemm_args(const Gemm& g) {
   e.column_sums = g.norm.column_sums;
   e.epsilon = g.norm.epsilon;
   e.norm_columns = norm_backward ? g.n : g.k;
-  e.x = norm_backward ? g.aux : nullptr;
+  if (norm_backward) e.second = g.aux;
+  if (g.epilogue == Epilogue::swiglu_backward) e.second = static_cast<const std::byte*>(g.aux) + 8 * bytes_of(g.precision);
   e.statistics = g.statistics;
   e.rms = g.rms;
   e.dots = g.dots;
@@ -258,7 +261,7 @@ GemmConfig choose_gemm(const GemmShape& shape, const GemmDevice& device, GemmCor
   if (wanted != GemmCore::mma && device.has_wgmma && wgmma_serves(shape)) {
     best.consider(kWgmmaTogether, cycles_together(work(kWgmmaTogether, shape, device)));
     for (const Candidate& c : kWgmmaInTurns)
-      if (c.config.tile_columns != 192 || !(shape.steps || shape.folded)) best.consider(c, cycles_in_turns(work(c, shape, device)));
+      if (c.config.tile_columns != 192 || !(shape.steps || shape.rich)) best.consider(c, cycles_in_turns(work(c, shape, device)));
   }
   if (wanted != GemmCore::wgmma)
     for (const Candidate& c : shape.precision == Precision::float32 ? kMma32 : kMma16)
@@ -279,8 +282,8 @@ void gemm(const Gemm& g, rt::Stream stream, const GemmConfig& config) {
   const GemmShape shape = shape_of(g);
   check(g, shape);
   if (config.core == GemmCore::wgmma) require_wgmma(shape, this_gemm_device());
-  if (config.core == GemmCore::wgmma && (shape.steps || shape.folded) && !shape.quantised && config.tile_columns == 192)
-    refuse(shape, "step_linf and a folded LayerNorm have no 128 x 192 kernel");
+  if (config.core == GemmCore::wgmma && (shape.steps || shape.rich) && !shape.quantised && config.tile_columns == 192)
+    refuse(shape, "step_linf, a folded LayerNorm and gated activations have no 128 x 192 kernel");
 #if !defined(SIGNSTEP_SIM)
   if (shape.quantised && config.core == GemmCore::mma && this_gemm_device().has_wgmma) refuse(shape, "products in e4m3 are by wgmma on this device");
 #endif

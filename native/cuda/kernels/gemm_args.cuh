@@ -36,13 +36,17 @@ struct EpilogueArgs {
   const float* column_sums;
   float epsilon;
   std::int32_t norm_columns;  // of the rows that the statistics are of
-  const void* x;              // norm_backward: what was normalised, [rows, n]
+  const void* second;         // norm_backward: what was normalised, [rows, n]; swiglu_backward: as extra, 8 elements further on
   float* statistics;
   bool rms;
   float* dots;
   std::int32_t dot_parts;     // norm_backward
 
-  bool knows_rows() const { return norm_statistics != nullptr || statistics != nullptr || dots != nullptr; }
+  // Whether it takes a kernel whose epilogues serve more than most products need.
+  bool is_rich() const {
+    return norm_statistics != nullptr || statistics != nullptr || dots != nullptr || kind == Epilogue::swiglu ||
+           kind == Epilogue::swiglu_backward;
+  }
 };
 
 struct GemmArgs {

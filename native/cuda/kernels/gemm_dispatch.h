@@ -18,7 +18,7 @@ struct GemmShape {
   bool identity_rows = false;  // a has no row map
   bool whole_runs = false;     // n is a multiple of 8 and all the epilogue's arrays begin on 16 bytes
   bool steps = false;          // ends in step_linf
-  bool folded = false;         // a folded LayerNorm is in it: EpilogueArgs::knows_rows
+  bool rich = false;           // a folded LayerNorm or a gated activation is in it: EpilogueArgs::is_rich
   bool quantised = false;      // operands in e4m3
 };
 

@@ -22,16 +22,15 @@ constexpr int kStageBytes = kSlabRows * kSlabColumns * 4;  // a warp
 constexpr int kPasses = 4;                                 // 4 rows of 8 lanes each
 
 // What a kernel's epilogues need not serve: kWholeRuns, runs that are not whole; kSteps, step_linf (16 registers more than the others). And
-// what only some serve: kRows, a folded LayerNorm (RowNorm, statistics, dots), kNormBackward, its gradient; kGrid, rows of windows, which
-// EpilogueArgs::grid maps; kQuantised, operands that have scales, by which the product is multiplied first.
-template <bool kWholeRuns_, bool kSteps_, bool kRows_, bool kNormBackward_, bool kGrid_ = false, bool kQuantised_ = false>
+// what only some serve: kRich, a folded LayerNorm (RowNorm, statistics, dots, norm_backward) and gated activations; kGrid, rows of windows,
+// which EpilogueArgs::grid maps; kQuantised, operands that have scales, by which the product is multiplied first.
+template <bool kWholeRuns_, bool kSteps_, bool kRich_, bool kGrid_ = false, bool kQuantised_ = false>
 struct EpilogueTraits {
-  static constexpr bool kWholeRuns = kWholeRuns_, kSteps = kSteps_, kRows = kRows_, kNormBackward = kNormBackward_, kGrid = kGrid_,
-                        kQuantised = kQuantised_;
+  static constexpr bool kWholeRuns = kWholeRuns_, kSteps = kSteps_, kRich = kRich_, kGrid = kGrid_, kQuantised = kQuantised_;
 };
-template <bool kRows>
-using AnyEpilogue = EpilogueTraits<false, !kRows, kRows, kRows>;
-using QuantisedEpilogue = EpilogueTraits<true, false, true, true, false, true>;
+template <bool kRich>
+using AnyEpilogue = EpilogueTraits<false, !kRich, kRich>;
+using QuantisedEpilogue = EpilogueTraits<true, false, true, false, true>;
 
 // What an epilogue reads and writes where the product is of elements T.
 template <class T>
@@ -78,7 +77,8 @@ __device__ __forceinline__ void staged_run(Shared<float> stage, int row, int run
 
 // What an epilogue reads besides the product, residual or pre-activation: brought in by cp.async one slab ahead, so that the latency of
 // global memory (about 600 cycles) is hidden and no register waits for it. Each lane copies the very runs it will read, so no barrier.
-// norm_backward reads two arrays: each has one of the two slabs of memory, a run of which is asked for again as soon as it has been used.
+// norm_backward reads two arrays, swiglu_backward twice as many elements: each of two runs has one of the two slabs of memory, and is asked
+// for again as soon as it has been used.
 template <class T, class Traits>
 class ExtraRuns {
  public:
@@ -108,20 +108,20 @@ class ExtraRuns {
     else
       cp_async_wait<1>();
   }
-  __device__ __forceinline__ static bool reads_two(const EpilogueArgs& e) { return Traits::kNormBackward && e.x != nullptr; }
-  // norm_backward: both runs of a pass; the group they belong to is closed by the fetch of the next slab.
+  __device__ __forceinline__ static bool reads_two(const EpilogueArgs& e) { return Traits::kRich && e.second != nullptr; }
+  // Both runs of a pass; the group they belong to is closed by the fetch of the next slab.
   __device__ __forceinline__ void fetch_two(const EpilogueArgs& e, int rows, const WarpTile& tile, int slab, int slabs, int pass) const {
     if (!whole_runs<Traits>(e) || slab >= slabs) return;
     if (e.extra != nullptr) fetch_run(e, e.extra, rows, tile, slab, pass, 0);
-    fetch_run(e, e.x, rows, tile, slab, pass, 1);
+    fetch_run(e, e.second, rows, tile, slab, pass, 1);
   }
   // The run of this lane in a pass of a slab; count <= 0 where it lies outside the matrix.
   __device__ __forceinline__ RawRun<T> take(const EpilogueArgs& e, int row, int column, int count, int slab, int pass) const {
     if (e.extra == nullptr) return {};
     return taken(e, e.extra, row, column, count, reads_two(e) ? 0 : slab % 2, pass);
   }
-  __device__ __forceinline__ RawRun<T> take_x(const EpilogueArgs& e, int row, int column, int count, int pass) const {
-    return taken(e, e.x, row, column, count, 1, pass);
+  __device__ __forceinline__ RawRun<T> take_second(const EpilogueArgs& e, int row, int column, int count, int pass) const {
+    return taken(e, e.second, row, column, count, 1, pass);
   }
 
  private:
@@ -151,7 +151,8 @@ class ExtraRuns {
   }
 
   __device__ __forceinline__ static const T* address(const EpilogueArgs& e, const void* array, int row, int column) {
-    return static_cast<const T*>(array) + static_cast<std::int64_t>(stored_row<Traits>(e, row)) * e.n + column;
+    const std::int64_t at = static_cast<std::int64_t>(stored_row<Traits>(e, row)) * e.n + column;
+    return static_cast<const T*>(array) + (Traits::kRich && e.kind == Epilogue::swiglu_backward ? 2 * at : at);
   }
   __device__ __forceinline__ Shared<T> place(int half, int pass, int part) const {
     const int lane = static_cast<int>(threadIdx.x) % 32;
@@ -226,6 +227,39 @@ __device__ __forceinline__ void norm_backward_run(const RowFactors& of_row, cons
   for (int i = 0; i < kRun; ++i) v[i] = fmaf(of_row.rstd, v[i], of_row.slope * (of_row.mean - x[i]));
 }
 
+// Writes silu(a) * b of four pairs. 8 bytes of a 16-bit type.
+template <class T>
+__device__ __forceinline__ void write_gated(T* to, int count, bool whole, const float (&v)[kRun]) {
+  float h[kRun] = {};
+#pragma unroll
+  for (int i = 0; i < kRun / 2; ++i) h[i] = activate<T>(Epilogue::silu, v[2 * i]) * v[2 * i + 1];
+  if (!whole) return store_run(to, count < kRun ? count / 2 : kRun / 2, false, h);
+  const RawRun<T> raw = pack_run(h, static_cast<const T*>(nullptr));
+  if constexpr (sizeof(T) == 4)
+    *reinterpret_cast<uint4*>(to) = make_uint4(raw.word[0], raw.word[1], raw.word[2], raw.word[3]);
+  else
+    *reinterpret_cast<uint2*>(to) = make_uint2(raw.word[0], raw.word[1]);
+}
+
+// The gradients of four pairs a, b from those of silu(a) * b, g[kFirst] to g[kFirst + 3]; `column` is that of the pairs.
+template <class T, int kFirst, class Traits>
+__device__ __forceinline__ void gated_backward(const EpilogueArgs& e, int row, int column, int count, const float (&g)[kRun],
+                                               const RawRun<T>& raw, float& dot) {
+  float x[kRun], d[kRun];
+  unpack_run(raw, x);
+#pragma unroll
+  for (int i = 0; i < kRun; i += 2) {
+    d[i] = g[kFirst + i / 2] * x[i + 1] * activation_slope<T>(Epilogue::silu_backward, x[i]);
+    d[i + 1] = g[kFirst + i / 2] * activate<T>(Epilogue::silu, x[i]);
+  }
+  const bool whole = whole_runs<Traits>(e);
+  store_run(static_cast<T*>(e.out) + static_cast<std::int64_t>(stored_row<Traits>(e, row)) * 2 * e.n + column, count, whole, d);
+  if (e.dots == nullptr) return;
+  if (e.bias != nullptr) combine_run(e.bias + column, count, whole, x, [](float a, float b) { return a - b; });
+#pragma unroll
+  for (int i = 0; i < kRun; ++i) dot = whole || i < count ? fmaf(d[i], x[i], dot) : dot;
+}
+
 // Ends one run of the product and writes it; dot: see emit_dot().
 template <class T, class Traits>
 __device__ __forceinline__ void finish_run(const EpilogueArgs& e, int row, int column, float (&v)[kRun], const RawRun<T>& raw_extra, float& dot) {
@@ -237,7 +271,7 @@ __device__ __forceinline__ void finish_run(const EpilogueArgs& e, int row, int c
     float pre_activation[kRun];
     unpack_run(raw_extra, pre_activation);
     multiply_by_slope<T>(e.kind, v, pre_activation);
-    if (Traits::kRows && e.dots != nullptr) {
+    if (Traits::kRich && e.dots != nullptr) {
       if (e.bias != nullptr) combine_run(e.bias + column, count, whole, pre_activation, [](float a, float b) { return a - b; });
 #pragma unroll
       for (int i = 0; i < kRun; ++i) dot = whole || i < count ? fmaf(v[i], pre_activation[i], dot) : dot;
@@ -245,7 +279,7 @@ __device__ __forceinline__ void finish_run(const EpilogueArgs& e, int row, int c
   } else {
     const auto add = [](float a, float b) { return a + b; };
     if (e.bias != nullptr) combine_run(e.bias + column, count, whole, v, add);
-    if (e.kind == Epilogue::store || e.kind == Epilogue::store_float || (Traits::kNormBackward && e.kind == Epilogue::norm_backward)) {
+    if (e.kind == Epilogue::store || e.kind == Epilogue::store_float || (Traits::kRich && e.kind == Epilogue::norm_backward)) {
       if (e.scale != nullptr) combine_run(e.scale + column, count, whole, v, [](float a, float b) { return a * b; });
       if (e.table != nullptr)
         combine_run(e.table + static_cast<std::int64_t>(row % e.out_map.group) * e.n + column, count, whole, v, add);
@@ -253,6 +287,7 @@ __device__ __forceinline__ void finish_run(const EpilogueArgs& e, int row, int c
     } else {
       if (e.kind == Epilogue::relu) add_run(raw_extra, v);
       if (e.aux != nullptr) store_run(static_cast<T*>(e.aux) + at, count, whole, v);
+      if (Traits::kRich && e.kind == Epilogue::swiglu) return write_gated(static_cast<T*>(e.out) + at / 2, count, whole, v);
       activate_run<T>(e.kind, v);
     }
   }
@@ -264,7 +299,7 @@ __device__ __forceinline__ void finish_run(const EpilogueArgs& e, int row, int c
 
 // Writes kSlabs slabs of a warp's product. value(s, j, e) with constant s, j, e after unrolling: accumulators stay in registers. The first
 // slab of `extra` must have been asked for. The loop over runs is not unrolled: one copy of all epilogues is about 1,500 instructions.
-// `warp_rows` are prepared, where the kernel serves kRows.
+// `warp_rows` are prepared, where the kernel serves kRich.
 template <class T, int kSlabs, class Traits, class WarpRows, class Accumulators>
 __device__ __forceinline__ void write_tile(const EpilogueArgs& e, Shared<float> stage, int rows, const WarpTile& tile,
                                            const ExtraRuns<T, Traits>& extra, const WarpRows& warp_rows, Accumulators&& value) {
@@ -292,19 +327,26 @@ __device__ __forceinline__ void write_tile(const EpilogueArgs& e, Shared<float> 
       if constexpr (Traits::kQuantised) {
         if (count > 0) scale_run<Traits>(e, row, column, count, v);
       }
-      if constexpr (Traits::kRows) {
+      if constexpr (Traits::kRich) {
         if (e.norm_statistics != nullptr) {
           const RowFactors of_row = warp_rows.of(slab / tile.across, within);
-          if (Traits::kNormBackward && e.kind == Epilogue::norm_backward)
-            norm_backward_run<T>(of_row, extra.take_x(e, row, column, count, pass), v);
+          if (Traits::kRich && e.kind == Epilogue::norm_backward)
+            norm_backward_run<T>(of_row, extra.take_second(e, row, column, count, pass), v);
           else if (count > 0)
             normalise_run<Traits>(e, column, count, of_row, v);
         }
       }
-      const RawRun<T> raw = extra.take(e, row, column, count, slab, pass);
+      const bool gated = Traits::kRich && e.kind == Epilogue::swiglu_backward;
+      const RawRun<T> raw = extra.take(e, row, column, gated ? 2 * count : count, slab, pass);
       float dot = 0;
-      if (count > 0) finish_run<T, Traits>(e, row, column, v, raw, dot);
-      if constexpr (Traits::kRows) {
+      if (gated) {
+        const RawRun<T> high = extra.take_second(e, row, column, 2 * count - kRun, pass);
+        if (count > 0) gated_backward<T, 0, Traits>(e, row, 2 * column, 2 * count, v, raw, dot);
+        if (count > 0) gated_backward<T, kRun / 2, Traits>(e, row, 2 * column + kRun, 2 * count - kRun, v, high, dot);
+      } else if (count > 0) {
+        finish_run<T, Traits>(e, row, column, v, raw, dot);
+      }
+      if constexpr (Traits::kRich) {
         if (extra.reads_two(e)) extra.fetch_two(e, rows, tile, slab + 1, kSlabs, pass);
         if (e.statistics != nullptr) emit_statistics<T, Traits::kWholeRuns>(e, row, column, count, pack_run(v, static_cast<const T*>(nullptr)));
         if (e.dots != nullptr && e.kind != Epilogue::norm_backward) emit_dot(e, row, column, count, dot);

@@ -8,11 +8,11 @@ void launch_gemm_float32(const GemmConfig& config, const GemmArgs& args, rt::Str
   using Large = mma::Tile<float, 4, 1, 2, 64, 4, 2>;
   using Small = mma::Tile<float, 4, 1, 1, 128, 3, 2>;
   if (!config.aligned)
-    launch_gemm_mma<Small, false>("gemm_mma_float32_64x64_unaligned", "gemm_mma_float32_64x64_unaligned_rows", args, stream);
+    launch_gemm_mma<Small, false>("gemm_mma_float32_64x64_unaligned", "gemm_mma_float32_64x64_unaligned_rich", args, stream);
   else if (config.tile_rows == 128)
-    launch_gemm_mma<Large, true>("gemm_mma_float32_128x64", "gemm_mma_float32_128x64_rows", args, stream);
+    launch_gemm_mma<Large, true>("gemm_mma_float32_128x64", "gemm_mma_float32_128x64_rich", args, stream);
   else
-    launch_gemm_mma<Small, true>("gemm_mma_float32_64x64", "gemm_mma_float32_64x64_rows", args, stream);
+    launch_gemm_mma<Small, true>("gemm_mma_float32_64x64", "gemm_mma_float32_64x64_rich", args, stream);
 }
 
 }  // namespace signstep::kernels

@@ -11,10 +11,10 @@ namespace {
 
 using namespace signstep::device;
 
-template <class Tile, bool kAligned, bool kRows>
+template <class Tile, bool kAligned, bool kRich>
 __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) gemm_mma(const __grid_constant__ GemmArgs args) {
   using T = ValueOf<typename Tile::T>;
-  using Traits = std::conditional_t<std::is_same_v<typename Tile::T, e4m3>, QuantisedEpilogue, AnyEpilogue<kRows>>;
+  using Traits = std::conditional_t<std::is_same_v<typename Tile::T, e4m3>, QuantisedEpilogue, AnyEpilogue<kRich>>;
   static_assert(Tile::kThreads / 32 * kEpilogueBytes<T> <= Tile::kSharedBytes);
   if constexpr (std::is_same_v<typename Tile::T, e4m3> && !SIGNSTEP_HAS_E4M3_MMA) return;
   const int tile = static_cast<int>(blockIdx.x);
@@ -36,21 +36,21 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks) gemm_mma(const 
   Shared<std::uint8_t> own = memory + warp * kEpilogueBytes<T>;
   const ExtraRuns<T, Traits> extra(own + kStageBytes);
   extra.fetch(args.epilogue, rows, at, 0, Tile::kSlabs);
-  WarpRows<Tile::kSlabs, Traits::kNormBackward> warp_rows;
-  if constexpr (kRows) warp_rows.prepare(args.epilogue, rows, at);
+  WarpRows<Tile::kSlabs> warp_rows;
+  if constexpr (kRich) warp_rows.prepare(args.epilogue, rows, at);
   write_tile<T, Tile::kSlabs, Traits>(args.epilogue, shared_cast<float>(own), rows, at, extra, warp_rows,
                                       [&](int s, int j, int e) { return acc[s][j][e]; });
 }
 
 template <class Tile, bool kAligned>
-void launch_gemm_mma(const char* name, [[maybe_unused]] const char* name_of_rows, GemmArgs args, rt::Stream stream) {
+void launch_gemm_mma(const char* name, [[maybe_unused]] const char* rich_name, GemmArgs args, rt::Stream stream) {
   args.column_tiles = (args.epilogue.n + Tile::kColumns - 1) / Tile::kColumns;
   const std::int64_t tiles = (static_cast<std::int64_t>(args.rows) + Tile::kRows - 1) / Tile::kRows * args.column_tiles;
   const dim3 blocks(static_cast<unsigned>(tiles)), threads(Tile::kThreads);
   if constexpr (std::is_same_v<typename Tile::T, e4m3>)
     launch(name, gemm_mma<Tile, kAligned, true>, blocks, threads, Tile::kSharedBytes, stream, args);  // one kernel for both
-  else if (args.epilogue.knows_rows())
-    launch(name_of_rows, gemm_mma<Tile, kAligned, true>, blocks, threads, Tile::kSharedBytes, stream, args);
+  else if (args.epilogue.is_rich())
+    launch(rich_name, gemm_mma<Tile, kAligned, true>, blocks, threads, Tile::kSharedBytes, stream, args);
   else
     launch(name, gemm_mma<Tile, kAligned, false>, blocks, threads, Tile::kSharedBytes, stream, args);
 }
@@ -62,11 +62,11 @@ void launch_gemm_mma16(const GemmConfig& config, const GemmArgs& args, rt::Strea
   using Large = mma::Tile<T, 2, 2, 4, 64, 3, 2>;
   using Small = mma::Tile<T, 4, 1, 1, 128, 3, 2>;
   if (!config.aligned)
-    launch_gemm_mma<Small, false>("gemm_mma_64x64_unaligned", "gemm_mma_64x64_unaligned_rows", args, stream);
+    launch_gemm_mma<Small, false>("gemm_mma_64x64_unaligned", "gemm_mma_64x64_unaligned_rich", args, stream);
   else if (config.tile_rows == 128)
-    launch_gemm_mma<Large, true>("gemm_mma_128x128", "gemm_mma_128x128_rows", args, stream);
+    launch_gemm_mma<Large, true>("gemm_mma_128x128", "gemm_mma_128x128_rich", args, stream);
   else
-    launch_gemm_mma<Small, true>("gemm_mma_64x64", "gemm_mma_64x64_rows", args, stream);
+    launch_gemm_mma<Small, true>("gemm_mma_64x64", "gemm_mma_64x64_rich", args, stream);
 }
 
 }  // namespace

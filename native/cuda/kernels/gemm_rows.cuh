@@ -22,7 +22,7 @@ struct RowFactors {
 // The factors of a warp's rows, kRowBlocks times 16 of them, each in the registers of one lane. The partial statistics of 768 columns are 96
 // bytes a row, which every tile of the row reads again from the L2 cache: 6 % of what it writes. A kernel of its own that combines them once
 // would take 2 us a LayerNorm.
-template <int kRowBlocks, bool kBackward>
+template <int kRowBlocks>
 class WarpRows {
  public:
   // Beside the product: nothing waits for what is read here before its results are written.
@@ -45,7 +45,7 @@ class WarpRows {
   __device__ __forceinline__ RowFactors of(int block, int row) const {
     const int lane = block % 2 * 16 + row;
     return {__shfl_sync(~0u, of_block(mean_, block), lane), __shfl_sync(~0u, of_block(rstd_, block), lane),
-            kBackward ? __shfl_sync(~0u, of_block(slope_, block), lane) : 0.0f};
+            __shfl_sync(~0u, of_block(slope_, block), lane)};
   }
 
  private:
@@ -60,7 +60,7 @@ class WarpRows {
   __device__ __forceinline__ static RowFactors combined(const EpilogueArgs& e, int row) {
     const RowMoments moments = row_moments(e.norm_statistics, row, e.norm_columns, e.epsilon);
     RowFactors f{moments.mean, moments.rstd, 0.0f};
-    if (kBackward && e.kind == Epilogue::norm_backward) {
+    if (e.kind == Epilogue::norm_backward) {
       const float* dots = e.dots + static_cast<std::int64_t>(row) * e.dot_parts;
       for (int part = 0; part < e.dot_parts; ++part) f.slope += dots[part];
       f.slope *= f.rstd * f.rstd / static_cast<float>(e.norm_columns);

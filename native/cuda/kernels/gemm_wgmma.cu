@@ -9,11 +9,11 @@ namespace {
 template <class T>
 void launch_type(const GemmConfig& config, const GemmArgs& args, const GemmDevice& device, rt::Stream stream) {
   if (config.tile_columns == 256)
-    launch_tile<wgmma::Tile<T, 256, 3, false>>("gemm_wgmma_128x256", "gemm_wgmma_128x256_rows", args, device, stream);
+    launch_tile<wgmma::Tile<T, 256, 3, false>>("gemm_wgmma_128x256", "gemm_wgmma_128x256_rich", args, device, stream);
   else if (config.tile_columns == 192)
     launch_tile<wgmma::Tile<T, 192, 4, true>>("gemm_wgmma_128x192", nullptr, args, device, stream);
   else
-    launch_tile<wgmma::Tile<T, 128, 5, true>>("gemm_wgmma_128x128", "gemm_wgmma_128x128_rows", args, device, stream);
+    launch_tile<wgmma::Tile<T, 128, 5, true>>("gemm_wgmma_128x128", "gemm_wgmma_128x128_rich", args, device, stream);
 }
 
 }  // namespace

@@ -10,19 +10,19 @@ namespace {
 
 using namespace signstep::device;
 
-template <class Tile, bool kRows>
-using WgmmaEpilogue = EpilogueTraits<true, Tile::kColumns != 192 && !kRows, kRows, kRows>;
+template <class Tile, bool kRich>
+using WgmmaEpilogue = EpilogueTraits<true, Tile::kColumns != 192 && !kRich, kRich>;
 template <class Tile>
 constexpr int kSharedBytes = Tile::kRingBytes + wgmma::kConsumerWarps * kEpilogueBytes<ValueOf<typename Tile::T>> + Tile::kBarrierBytes;
 
-template <class Tile, bool kRows>
+template <class Tile, bool kRich>
 __global__ void __launch_bounds__(wgmma::kThreads, 1)
     gemm_wgmma(const __grid_constant__ TensorMap a, const __grid_constant__ TensorMap b, const __grid_constant__ GemmArgs args) {
 #if SIGNSTEP_HAS_SM90
   static_assert(kSharedBytes<Tile> <= 227 * 1024);
   using T = ValueOf<typename Tile::T>;
   constexpr bool kQuantised = std::is_same_v<typename Tile::T, e4m3>;
-  using Traits = std::conditional_t<kQuantised, QuantisedEpilogue, WgmmaEpilogue<Tile, kRows>>;
+  using Traits = std::conditional_t<kQuantised, QuantisedEpilogue, WgmmaEpilogue<Tile, kRich>>;
   Shared<std::uint8_t> memory = dynamic_shared();
   Shared<std::uint8_t> results = memory + Tile::kRingBytes;
   wgmma::Ring<Tile> ring(memory, shared_cast<Mbar>(results + wgmma::kConsumerWarps * kEpilogueBytes<T>));
@@ -61,8 +61,8 @@ __global__ void __launch_bounds__(wgmma::kThreads, 1)
   for (int tile = first; tile < tiles; tile += Tile::kInTurns ? 2 * step : step) {
     const WarpTile at{tile / args.column_tiles * wgmma::kRows + first_row, tile % args.column_tiles * Tile::kColumns, 64, kAcross};
     extra.fetch(args.epilogue, rows, at, 0, kSlabs);  // arrives during the product
-    WarpRows<Tile::kBlocks, Traits::kNormBackward> warp_rows;
-    if constexpr (kRows) warp_rows.prepare(args.epilogue, rows, at);
+    WarpRows<Tile::kBlocks> warp_rows;
+    if constexpr (kRich) warp_rows.prepare(args.epilogue, rows, at);
     wgmma::Accumulators<Tile> acc;
     if (Tile::kInTurns && tile != static_cast<int>(blockIdx.x)) barrier_sync(kTurn + warpgroup, 256);
     if constexpr (kQuantised)
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(wgmma::kThreads, 1)
 }
 
 template <class Tile>
-void launch_tile(const char* name, [[maybe_unused]] const char* name_of_rows, GemmArgs args, const GemmDevice& device, rt::Stream stream) {
+void launch_tile(const char* name, [[maybe_unused]] const char* rich_name, GemmArgs args, const GemmDevice& device, rt::Stream stream) {
   args.column_tiles = (args.epilogue.n + Tile::kColumns - 1) / Tile::kColumns;
   const std::int64_t tiles = (static_cast<std::int64_t>(args.rows) + wgmma::kRows - 1) / wgmma::kRows * args.column_tiles;
   const auto blocks = static_cast<unsigned>(tiles < device.multiprocessors ? tiles : device.multiprocessors);
@@ -93,7 +93,7 @@ void launch_tile(const char* name, [[maybe_unused]] const char* name_of_rows, Ge
     run(name, gemm_wgmma<Tile, true>);  // one kernel for both
   } else {
     if constexpr (Tile::kColumns != 192) {
-      if (args.epilogue.knows_rows()) return run(name_of_rows, gemm_wgmma<Tile, true>);
+      if (args.epilogue.is_rich()) return run(rich_name, gemm_wgmma<Tile, true>);
     }
     run(name, gemm_wgmma<Tile, false>);
   }

@@ -39,6 +39,9 @@ enum class Epilogue : std::uint32_t {
   store_float = 11,        // as store, but out is float32 (logits, image gradient)
   step_linf = 12,          // the end of the backward pass: acc is the image gradient in patch layout, see PatchStep
   norm_backward = 13,      // out = residual + rstd * (acc - xn * sum(dots) / n), xn = (x - mean) * rstd, aux = x: see RowNorm
+  // Columns 2j and 2j + 1 of acc + bias are a_j and b_j.
+  swiglu = 14,             // aux [., n] = a and b (if given), out [., n / 2] = silu(a) * b; n is even
+  swiglu_backward = 15,    // out [., 2n] = (acc * b * silu'(a), acc * silu(a)) in turns, aux [., 2n]: a and b
 };
 
 // LayerNorm folded into its neighbours. The product that makes its input x leaves statistics of each 64 columns of a row, of the values as
@@ -96,7 +99,7 @@ struct Gemm {
   float* statistics = nullptr;     // of out's stored rows, written (store only)
   bool rms = false;                // of the statistics that are written
   // sum(dy * (y - bias)) over each 64 columns of a row, float32: dy the result, y the pre-activation. Written by the derivatives of
-  // activations [stored rows of out, ceil(n / 64)], read by norm_backward [rows, dot_parts].
+  // activations (swiglu_backward: of the two results of each column) [stored rows of out, ceil(n / 64)], read by norm_backward [rows, dot_parts].
   float* dots = nullptr;
   std::int32_t dot_parts = 0;
 };

@@ -30,3 +30,12 @@ TEST("folded norm: statistics, the product of normalised rows and its gradient, 
         check_gradient({.precision = precision, .rows = 7, .columns = 75, .features = 27, .rms = rms, .mean = mean}, random, run, 1);
       }
 }
+
+TEST("gemm: gated activations of pairs of columns and their gradients, of normalised rows too") {
+  std::mt19937 random(42);
+  for (const Precision precision : kPrecisions)
+    for (const bool folded : {false, true}) {
+      check_swiglu({.precision = precision, .rows = 131, .columns = 77, .features = 136}, folded, random, run, 1);
+      check_swiglu({.precision = precision, .rows = 7, .columns = 40, .features = 13}, folded, random, run, 1);
+    }
+}

@@ -236,4 +236,70 @@ void check_gradient(const FoldedNorm& c, std::mt19937& random, const RunGemm& ru
       schedules);
 }
 
+void check_swiglu(const FoldedNorm& given, bool folded, std::mt19937& random, const RunGemm& run, int schedules) {
+  FoldedNorm c = given;
+  c.features = 2 * given.features;
+  const Inputs in(c, random);
+  const std::size_t pairs = size(given.features), inner = 40, parts = size(statistics_parts(given.features));
+  const auto silu = [](double x) { return x / (1 + std::exp(-x)); };
+  const auto silu_slope = [](double x) {
+    const double s = 1 / (1 + std::exp(-x));
+    return s + x * s * (1 - s);
+  };
+  const std::vector<float> a = rounded_all(normal(in.rows, inner, random, 0.1f), c.precision),
+                           v = rounded_all(normal(pairs, inner, random, 0.01f, 0.2f), c.precision);
+  std::vector<double> exact_aux, exact, gradient, dots(in.rows * parts, 0);
+  std::vector<float> stored;  // the pairs as the backward finds them
+  for (std::size_t r = 0; r < in.rows; r++)
+    for (std::size_t j = 0; j < pairs; j++) {
+      for (std::size_t n = 2 * j; n < 2 * j + 2; n++) {
+        double sum = in.bias[n];
+        for (std::size_t k = 0; k < in.columns; k++)
+          sum += (folded ? in.normalised(r, k) : static_cast<double>(in.x[r * in.columns + k])) * in.w[n * in.columns + k];
+        exact_aux.push_back(sum);
+        stored.push_back(rounded(static_cast<float>(sum), c.precision));
+      }
+      const std::size_t at = exact_aux.size() - 2;
+      exact.push_back(silu(exact_aux[at]) * exact_aux[at + 1]);
+      double g = 0;
+      for (std::size_t i = 0; i < inner; i++) g += static_cast<double>(a[r * inner + i]) * v[j * inner + i];
+      gradient.push_back(g * stored[at + 1] * silu_slope(stored[at]));
+      gradient.push_back(g * silu(stored[at]));
+      for (std::size_t i = 0; i < 2; i++)
+        dots[r * parts + j / kStatisticsColumns] += gradient[at + i] * (static_cast<double>(stored[at + i]) - in.bias[2 * j + i]);
+    }
+  const Values x(in.x, c.precision), w(in.w, c.precision), back_a(a, c.precision), back_v(v, c.precision), kept(stored, c.precision);
+  const Array<float> bias(in.bias), sums(in.sums);
+  const std::vector<double> wide = statistics_of(in.x, in.rows, in.columns, c.rms);
+  const Array<float> statistics(std::vector<float>(wide.begin(), wide.end()));
+  under_schedules(
+      [&](int) {
+        for (const bool keep : {true, false}) {
+          const Values out(exact.size(), c.precision), aux(exact_aux.size(), c.precision);
+          Gemm g;
+          g.precision = c.precision;
+          g.a = x.data(), g.b = w.data(), g.out = out.data(), g.bias = bias.data();
+          g.rows = c.rows, g.n = c.features, g.k = c.columns;
+          g.epilogue = Epilogue::swiglu;
+          if (keep) g.aux = aux.data();
+          if (folded) g.norm = {statistics.data(), c.rms ? nullptr : sums.data(), kEpsilon};
+          run(g);
+          compare("swiglu", c, out.host(), exact, rounding_bound(exact, c.precision));
+          if (keep) compare("its pairs", c, aux.host(), exact_aux, rounding_bound(exact_aux, c.precision));
+        }
+        const Values found(gradient.size(), c.precision);
+        const Array<float> found_dots(dots.size());
+        Gemm d;
+        d.precision = c.precision;
+        d.a = back_a.data(), d.b = back_v.data(), d.out = found.data(), d.aux = kept.data();
+        d.rows = c.rows, d.n = given.features, d.k = static_cast<int>(inner);
+        d.epilogue = Epilogue::swiglu_backward;
+        if (folded) d.dots = found_dots.data(), d.bias = bias.data();
+        run(d);
+        compare("swiglu_backward", c, found.host(), gradient, rounding_bound(gradient, c.precision));
+        if (folded) compare("its dots", c, found_dots.host(), dots, 1e-5);
+      },
+      schedules);
+}
+
 }  // namespace device_case

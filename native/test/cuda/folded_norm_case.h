@@ -27,4 +27,7 @@ void check_normalised_product(const FoldedNorm& c, std::mt19937& random, const R
 // A derivative leaves dots, from which norm_backward makes the gradient of x.
 void check_gradient(const FoldedNorm& c, std::mt19937& random, const RunGemm& run, int schedules = 4);
 
+// A gated linear layer and its gradient: `columns` of x, `features` pairs. `folded`: of normalised rows, and the derivative leaves dots.
+void check_swiglu(const FoldedNorm& c, bool folded, std::mt19937& random, const RunGemm& run, int schedules = 4);
+
 }  // namespace device_case

@@ -73,6 +73,20 @@ TEST("folded norm: the gradient comes out of the product, from the dots of the d
       check_gradient({.precision = precision, .rows = 140, .columns = 264, .features = 136, .mean = 3}, random, on_wgmma(columns), 2);
 }
 
+TEST("gemm: gated activations of pairs of columns and their gradients, of normalised rows too") {
+  std::mt19937 random(34);
+  for (const bool folded : {false, true}) {
+    for (const Precision precision : kPrecisions) {
+      check_swiglu({.precision = precision, .rows = 77, .columns = 48, .features = 100}, folded, random, on_mma);
+      check_swiglu({.precision = precision, .rows = 19, .columns = 27, .features = 13}, folded, random, on_mma, 2);
+      check_swiglu({.precision = precision, .rows = 140, .columns = 40, .features = 136}, folded, random, on_large_mma(), 2);
+    }
+    for (const Precision precision : k16Bit)
+      for (const int columns : {128, 256})
+        check_swiglu({.precision = precision, .rows = 140, .columns = 72, .features = 136}, folded, random, on_wgmma(columns), 2);
+  }
+}
+
 TEST("folded norm: what cannot be folded is refused in words") {
   const auto refused = [](const Gemm& g) {
     try {
@@ -103,4 +117,7 @@ TEST("folded norm: what cannot be folded is refused in words") {
   EXPECT(refused(backward));
   backward.dots = numbers.data(), backward.dot_parts = 1, backward.bias = numbers.data();
   EXPECT(refused(backward));
+  Gemm odd = g;
+  odd.epilogue = Epilogue::swiglu, odd.n = 63;
+  EXPECT(refused(odd));
 }

@@ -194,14 +194,12 @@ function takeIn(chain: Building, uses: Uses, kept: ReadonlySet<Value>, taken: Re
     const mayBend = chain.table === undefined && chain.scale === undefined
 
     // An activation whose backward needs the pre-activation.
-    const activation = users.find(({ op }) => op === 'Gelu' || op === 'Relu')
+    const activation = users.find(({ op }) => op === 'Gelu' || op === 'Relu' || op === 'signstep.SwiGlu')
     const others = users.filter((user) => user !== activation)
-    const backwards = others.every((user) => user.op === 'signstep.ActivationBackward' && user.inputs[0] === value)
+    const backwards = others.every((user) => activationBackwards.has(user.op) && user.inputs[0] === value)
     const bends = plain || (activation?.op === 'Relu' && others.length === 0)
     if (activation !== undefined && backwards && mayBend && bends && !sparse) {
-      const kind =
-        activation.op === 'Relu' ? 'relu' : activation.attributes.approximate === 'tanh' ? 'gelu_tanh' : 'gelu_erf'
-      chain.epilogue = kind
+      chain.epilogue = epilogueOf(activation)
       chain.aux = others.length > 0 ? value : undefined
       chain.auxKept = others.length > 0
       take(activation)
@@ -215,9 +213,10 @@ function takeIn(chain: Building, uses: Uses, kept: ReadonlySet<Value>, taken: Re
       ordered &&= layout.dense
       continue
     }
-    if (user.outputs[0].shape.at(-1) !== n) break
-    if (user.op === 'signstep.ActivationBackward' && user.inputs[1] === value && user.inputs[0] !== value) {
-      const kind = String(user.attributes.kind)
+    const gated = user.op === 'signstep.SwiGluBackward'
+    if (!gated && user.outputs[0].shape.at(-1) !== n) break
+    if (activationBackwards.has(user.op) && user.inputs[1] === value && user.inputs[0] !== value) {
+      const kind = gated ? 'swiglu' : String(user.attributes.kind)
       if (!mayBend || chain.bias !== undefined || !(plain || kind === 'relu')) break
       if (sparse && chain.residual !== undefined && !masked(chain.residual, user.inputs[0])) break
       chain.epilogue = `${kind}_backward` as Epilogue
@@ -276,6 +275,14 @@ const computing: ReadonlySet<string> = new Set([...convolutions, 'MatMul', 'Add'
 
 const overwritable = (value: Value, uses: Uses, kept: ReadonlySet<Value>): boolean =>
   value.producer !== undefined && computing.has(value.producer.op) && uses.get(value)?.length === 1 && !kept.has(value)
+
+const activationBackwards: ReadonlySet<string> = new Set(['signstep.ActivationBackward', 'signstep.SwiGluBackward'])
+
+function epilogueOf({ op, attributes }: Node): Epilogue {
+  if (op === 'Relu') return 'relu'
+  if (op === 'signstep.SwiGlu') return 'swiglu'
+  return attributes.approximate === 'tanh' ? 'gelu_tanh' : 'gelu_erf'
+}
 
 type Building = { -readonly [K in keyof Chain]: Chain[K] }
 

@@ -11,6 +11,7 @@ import {
 import { float32Tensor, isFloat, numbersOf } from '../../tensor/index.js'
 import { channelsFirst, channelsLast, emitChannelsLast } from './channels-last.js'
 import { pictureOfPatches, windowed } from './fuse-convolution.js'
+import { gatedLinear } from './gated-linear.js'
 import { attention, layerNorm, patches, softmax } from './own-operators.js'
 import { parallelProducts } from './parallel-products.js'
 import { affineOf } from './preprocessing.js'
@@ -107,6 +108,8 @@ function replacementOf(node: Node, images: Value, inPatches: boolean): Replaceme
       return windowed(node, images, inPatches)
     case 'MatMul':
       return attentionAt(node)
+    case 'Mul':
+      return gatedLinear(node)
     case 'LayerNormalization':
     case 'RMSNormalization':
       return normalisation(node)

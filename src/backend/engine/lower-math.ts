@@ -10,6 +10,7 @@ import {
   multipliable,
   type Run,
   shapeOf,
+  sliced,
   times,
   transposed,
   type View,
@@ -232,6 +233,34 @@ const activationBackward: Handler = (lowering, node) => {
   lowering.computed(`${String(node.attributes.kind)}_backward` as FunctionName, operands, node.outputs[0], node.name)
 }
 
+/** a and b of a gated linear layer, which lie in turns. */
+function turns(view: View): View[] {
+  const axis = view.axes.length - 1
+  const half = (shapeOf(view)[axis] as number) / 2
+  return [0, 1].map((start) => sliced(view, axis, start, half, 2) as View)
+}
+
+const swiGlu: Handler = (lowering, { name, inputs, outputs: [out] }) => {
+  const [a, b] = turns(lowering.whole(lowering.view(inputs[0] as Value), name))
+  const gate = lowering.fresh(out.shape)
+  lowering.elementwise('silu', [a], gate, name)
+  lowering.computed('multiply', [gate, b], out, name)
+}
+
+/** Behind anything but a product, which has it as its end. */
+const swiGluBackward: Handler = (lowering, { name, inputs, outputs: [out] }) => {
+  const [x, g] = inputs.map((value) => lowering.whole(lowering.view(value as Value), name))
+  const [a, b] = turns(x)
+  const [gate, product, da, db] = [0, 1, 2, 3].map(() => lowering.fresh(shapeOf(g)))
+  lowering.elementwise('silu', [a], gate, name)
+  lowering.elementwise('multiply', [g, gate], db, name)
+  lowering.elementwise('multiply', [g, b], product, name)
+  lowering.elementwise('silu_backward', [a, product], da, name)
+  const to = lowering.fresh(out.shape)
+  for (const [i, place] of turns(to).entries()) lowering.move([da, db][i], place, name)
+  lowering.define(out, to)
+}
+
 const l2: Handler = (lowering, node) => {
   lowering.computed('square_root', [reduce(lowering, node, 'sum_squares')], node.outputs[0], node.name)
 }
@@ -252,5 +281,7 @@ export const mathHandlers: Readonly<Record<string, Handler>> = {
   'signstep.Softmax': softmax,
   'signstep.SoftmaxBackward': softmaxBackward,
   'signstep.ActivationBackward': activationBackward,
+  'signstep.SwiGlu': swiGlu,
+  'signstep.SwiGluBackward': swiGluBackward,
   'signstep.Loss': loss,
 }

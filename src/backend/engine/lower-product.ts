@@ -56,7 +56,8 @@ export function lowerProduct(lowering: Lowering, chain: Chain, toImage: boolean)
   const lead = shapeOf(a).slice(0, -1)
   const count = elementsOf(lead)
   const type = toLogits || toImage ? 'float32' : 'value'
-  const total = prefix === undefined ? times(count, n) : elementsOf(output.shape)
+  const columns = chain.epilogue === 'swiglu' ? n / 2 : chain.epilogue === 'swiglu_backward' ? 2 * n : n
+  const total = prefix === undefined ? times(count, columns) : elementsOf(output.shape)
   const buffer = toLogits ? ends.logits : toImage ? ends.imageGradient : new PlanBuffer(type, total)
 
   // Where the rows of the product lie, followed through the chain's changes of layout.
@@ -74,11 +75,14 @@ export function lowerProduct(lowering: Lowering, chain: Chain, toImage: boolean)
       residual = lowering.alike(lowering.view(chain.residual), at, name)
     else if (chain.aux !== undefined && node === chain.nodes.at(-1)) {
       if (chain.auxKept) {
-        aux = { ...at, buffer: new PlanBuffer('value', buffer.elements) }
+        aux = { ...at, buffer: new PlanBuffer('value', times(count, n)) }
         lowering.define(chain.aux, aux)
-      } else aux = lowering.alike(lowering.view(chain.aux), at, name)
+      }
+      if (columns !== n) at = scaled(at, buffer, n, columns)
+      if (!chain.auxKept) aux = lowering.alike(lowering.view(chain.aux), at, name)
     }
   }
+  if (chain.epilogue === 'swiglu' && chain.aux === undefined) at = scaled(at, buffer, n, columns)
   if (toLogits || toImage) at = viewOf(buffer, output.shape)
   if (normGradient !== undefined) aux = lowering.alike(lowering.view(normGradient.norm.x), at, name)
 

@@ -33,6 +33,12 @@ export function attention(b: GraphBuilder, q: Value, k: Value, v: Value, scale: 
   ])[0]
 }
 
+/** silu(a)·b where a and b lie in turns on the last axis, [...,2H] → [...,H]. */
+export function swiGlu(b: GraphBuilder, x: Value): Value {
+  const shape = [...x.shape.slice(0, -1), (x.shape.at(-1) as number) / 2]
+  return b.extend('signstep.SwiGlu', [x], {}, [{ dtype: 'float32', shape }])[0]
+}
+
 /** Softmax over the last axis. */
 export function softmax(b: GraphBuilder, x: Value): Value {
   return b.extend('signstep.Softmax', [x], {}, [{ dtype: 'float32', shape: x.shape }])[0]
@@ -55,6 +61,10 @@ export const ownRules: Readonly<Record<string, VjpRule>> = {
     if (x === undefined || g === undefined) return [undefined]
     const output = { dtype: 'float32' as const, shape: x.shape }
     return b.extend('signstep.LayerNormBackward', [g, ...outputs], node.attributes, [output]).slice()
+  },
+  'signstep.SwiGlu': ({ inputs: [x], gradients: [g], b }) => {
+    if (x === undefined || g === undefined) return [undefined]
+    return b.extend('signstep.SwiGluBackward', [x, g], {}, [{ dtype: 'float32', shape: x.shape }]).slice()
   },
   'signstep.Softmax': ({ inputs: [x], outputs: [y], gradients: [g], b }) => {
     if (x === undefined || g === undefined) return [undefined]

@@ -98,6 +98,8 @@ export const epilogues = {
   relu_backward: 10,
   store_float: 11,
   norm_backward: 13,
+  swiglu: 14,
+  swiglu_backward: 15,
 } as const
 export type Epilogue = keyof typeof epilogues
 

@@ -8,8 +8,10 @@ import { printProgram } from '#signstep/backend/index.js'
 import { canonicalise, type Graph, type GraphBuilder, importModel, N, type Value } from '#signstep/graph/index.js'
 import { presets } from '#signstep/model/preprocess.js'
 import { readModel } from '#signstep/onnx/index.js'
+import { float32Tensor } from '#signstep/tensor/index.js'
 import { classAttention, classAttentionShape } from '../../support/class-attention.js'
 import { modelFile } from '../../support/linear-model.js'
+import { randomNumbers } from '../../support/random.js'
 import { compareProgram } from './compare-program.js'
 import { classifier, weights } from './small-classifier.js'
 
@@ -103,6 +105,43 @@ describe('the kernel program of a model', () => {
     const found = program.gradient.filter(({ op }) => /attention|batched_matmul|softmax/.test(op))
     expect(found.map(({ op }) => op)).toEqual(['attention', 'attention_backward'])
     expect(printProgram(program)).toContain('attention N×3×10×8, 1 queries')
+  })
+
+  it.each([
+    ['the first half of a product', 'first'],
+    ['the second half of a product', 'second'],
+    ['a product of its own', 'own'],
+  ])('has a gated linear layer in the epilogues of its products, the gate being %s', async (_name, gate) => {
+    const next = randomNumbers(12)
+    const [TOKENS, WIDTH, HIDDEN] = [12, 16, 24]
+    const file = await modelFile([3, 8, 8], (b, images) => {
+      const own = (...shape: number[]): Value =>
+        b.parameter(
+          float32Tensor(
+            shape,
+            Float32Array.from({ length: shape.reduce((a, c) => a * c, 1) }, () => next() - 0.5),
+          ),
+          `w${next()}`,
+        )
+      const linear = (x: Value, outputs: number): Value => b.add(b.matMul(x, own(WIDTH, outputs)), own(outputs))
+      const tokens = b.matMul(b.reshape(images, [N, TOKENS, WIDTH]), own(WIDTH, WIDTH))
+      const normal = b.emit('LayerNormalization', [tokens, own(WIDTH), own(WIDTH)], { axis: -1 })
+      const [left, right] =
+        gate === 'own'
+          ? [linear(normal, HIDDEN), linear(normal, HIDDEN)]
+          : b.emitAll('Split', [linear(normal, 2 * HIDDEN), b.ints([HIDDEN, HIDDEN])], { axis: -1 }, 2)
+      const [a, c] = gate === 'second' ? [right, left] : [left, right]
+      const gated = b.mul(b.mul(a, b.emit('Sigmoid', [a])), c)
+      const rows = b.add(tokens, b.matMul(gated, own(HIDDEN, WIDTH)))
+      return b.matMul(b.reshape(rows, [N, TOKENS * WIDTH]), own(TOKENS * WIDTH, 5))
+    })
+    const { logits, gradient, program } = compareProgram(await canonicalGraph(file), presets.none)
+    expect(logits).toBeLessThan(1e-6)
+    expect(gradient).toBeLessThan(1e-5)
+    const ends = program.gradient.filter(({ op }) => op === 'gemm').map(({ ints }) => ints[3])
+    for (const kind of ['swiglu', 'swiglu_backward', 'norm_backward'] as const) expect(ends).toContain(epilogues[kind])
+    const others = program.gradient.filter(({ op }) => op === 'elementwise' || op.startsWith('layer_norm'))
+    expect(others.map(({ name }) => name)).toEqual(['input_gradient'])
   })
 
   it('is made of convolutions and products alone between the ends of a ResNet: activations, residuals and their masks are in them', async () => {

@@ -283,6 +283,7 @@ export class ProgramRun {
       const backward = kind === 'norm_backward'
       const { mean, rstd } = norm ? rowMoments(norm, r, backward ? n : k, step.floats[0]) : { mean: 0, rstd: 1 }
       const slope = backward ? (dots?.slice(r * d(12), (r + 1) * d(12)) ?? []).reduce((a, x) => a + x, 0) / n : 0
+      const preActivations = new Float64Array(n)
       for (let j = 0; j < n; j++) {
         let x = 0
         for (let l = 0; l < k; l++) x += a[source + l] * b[j * k + l]
@@ -292,13 +293,27 @@ export class ProgramRun {
         if (backward) {
           const normalised = rstd * ((aux as Float64Array)[at] - mean)
           out[at] = (residual?.[at] ?? 0) + x - rstd * normalised * slope
-        } else finish(kind, x, at, scale?.[j] ?? 1, table?.[(r % d(7)) * n + j] ?? 0, { out, residual, aux })
+        } else if (kind === 'swiglu' || kind === 'swiglu_backward') preActivations[j] = x
+        else finish(kind, x, at, scale?.[j] ?? 1, table?.[(r % d(7)) * n + j] ?? 0, { out, residual, aux })
       }
+      if (kind === 'swiglu') {
+        aux?.set(preActivations, target)
+        for (let j = 0; j < n; j += 2)
+          out[(target + j) / 2] = elementwise('silu', [])(preActivations[j]) * preActivations[j + 1]
+      }
+      if (kind === 'swiglu_backward')
+        for (let j = 0; j < n; j++) {
+          const at = 2 * (target + j)
+          const [a, b] = [(aux as Float64Array)[at], (aux as Float64Array)[at + 1]]
+          out[at] = elementwise('silu_backward', [])(a, preActivations[j] * b)
+          out[at + 1] = preActivations[j] * elementwise('silu', [])(a)
+        }
       if (statistics !== undefined) writeStatistics(statistics, mapped(r, 7), out, n, d(11) === 1)
       for (let from = 0; dots !== undefined && !backward && from < n; from += STATISTICS_COLUMNS) {
         let sum = 0
-        for (let j = from; j < Math.min(n, from + STATISTICS_COLUMNS); j++)
-          sum += out[target + j] * ((aux as Float64Array)[target + j] - (bias?.[j] ?? 0))
+        const width = kind === 'swiglu_backward' ? 2 : 1
+        for (let j = from * width; j < Math.min(n, from + STATISTICS_COLUMNS) * width; j++)
+          sum += out[target * width + j] * ((aux as Float64Array)[target * width + j] - (bias?.[j] ?? 0))
         dots[mapped(r, 7) * Math.ceil(n / STATISTICS_COLUMNS) + from / STATISTICS_COLUMNS] = sum
       }
     }
@@ -542,6 +557,11 @@ function elementwise(name: string, p: readonly number[]): (...operands: number[]
     gelu_erf: (a) => a * phi(a),
     gelu_tanh: (a) => 0.5 * a * (1 + Math.tanh(tanhArgument(a))),
     relu: (a) => Math.max(a, 0),
+    silu: (a) => a / (1 + Math.exp(-a)),
+    silu_backward: (a, g) => {
+      const s = 1 / (1 + Math.exp(-a))
+      return g * (s + a * s * (1 - s))
+    },
     sign: Math.sign,
     softplus: (a) => Math.log1p(Math.exp(a)),
     sine: Math.sin,
