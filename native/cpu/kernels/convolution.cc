@@ -36,7 +36,7 @@ void check(const Convolution& c) {
     refuse(c, "sizes must be at least 1");
   if (g.out == nullptr) refuse(c, "no output");
   if (g.table != nullptr || g.epilogue == Epilogue::step_linf) refuse(c, "a convolution has no table and makes no step");
-  if (knows_rows(g) || g.epilogue == Epilogue::norm_backward) refuse(c, "a convolution has no LayerNorm beside it");
+  if (is_rich(g) || g.epilogue == Epilogue::norm_backward) refuse(c, "a convolution has no LayerNorm or gate beside it");
   if (is_store(g.epilogue)) return;
   const bool relu = g.epilogue == Epilogue::relu || g.epilogue == Epilogue::relu_backward;
   if (g.scale != nullptr || (g.residual != nullptr && !relu)) refuse(c, "this epilogue has no scale or residual");

@@ -81,7 +81,7 @@ void check(const Convolution& c) {
       w.rows_x < 0)
     refuse(c, "sizes must be at least 1");
   if (g.table != nullptr || g.epilogue == Epilogue::step_linf) refuse(c, "a convolution has no table and makes no step");
-  if (g.norm.statistics != nullptr || g.statistics != nullptr || g.dots != nullptr) refuse(c, "a convolution folds no LayerNorm");
+  if (gemm_args(g).epilogue.is_rich() || g.epilogue == Epilogue::norm_backward) refuse(c, "a convolution has no LayerNorm or gate beside it");
   if (const std::string fault = epilogue_fault(g); !fault.empty()) refuse(c, fault);
   if (c.images == 0 || w.rows_y == 0 || w.rows_x == 0) return;
   if (!within(c.grid.first_y, w.rows_y, c.grid.stride_y, c.grid.height) || !within(c.grid.first_x, w.rows_x, c.grid.stride_x, c.grid.width))
