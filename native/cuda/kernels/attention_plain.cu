@@ -164,8 +164,9 @@ __device__ __forceinline__ float query_delta(const Rows& dout, int row, const T*
 }
 
 // kKeys: the block owns keys and computes dk and dv, queries pass by. Otherwise it owns queries and computes dq, keys pass by.
+// Two blocks a multiprocessor: left to itself ptxas aims at three on sm_120 and spills.
 template <class T, bool kKeys>
-__global__ void __launch_bounds__(kWarps * 32) attention_backward_plain(const __grid_constant__ AttentionBackward args) {
+__global__ void __launch_bounds__(kWarps * 32, 2) attention_backward_plain(const __grid_constant__ AttentionBackward args) {
   const Attention& shape = args.forward;
   const int image = static_cast<int>(blockIdx.x) / shape.heads, head = static_cast<int>(blockIdx.x) % shape.heads;
   if (shape.live != nullptr && image >= *shape.live) return;

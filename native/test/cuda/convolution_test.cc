@@ -1,5 +1,5 @@
 // convolution() in every precision against the oracle of windows, under several orders of warps.
-#include "../../cuda/kernels/convolution_launch.h"
+#include "../../cuda/kernels/convolution_dispatch.h"
 #include "../window_case.h"
 #if defined(SIGNSTEP_SIM)
 #include "../../sim/statistics.h"
