@@ -282,7 +282,9 @@ export class ProgramRun {
       const [source, target] = [mapped(r, 4) * k, mapped(r, 7) * n]
       const backward = kind === 'norm_backward'
       const { mean, rstd } = norm ? rowMoments(norm, r, backward ? n : k, step.floats[0]) : { mean: 0, rstd: 1 }
-      const slope = backward ? (dots?.slice(r * d(12), (r + 1) * d(12)) ?? new Float64Array(0)).reduce((a, x) => a + x, 0) / n : 0
+      const slope = backward
+        ? (dots?.slice(r * d(12), (r + 1) * d(12)) ?? new Float64Array(0)).reduce((a, x) => a + x, 0) / n
+        : 0
       const preActivations = new Float64Array(n)
       for (let j = 0; j < n; j++) {
         let x = 0
