@@ -39,7 +39,7 @@ describe('an engine', () => {
       multiprocessors: 4,
       memory: 2 ** 30,
       freeMemory: 2 ** 29,
-      precisions: 5,
+      precisions: 7,
     })
     await expect(engine.deviceInfo(2)).rejects.toMatchObject({ code: 'INVALID', message: /expected 0 or 1, found 2/ })
   })

@@ -49,7 +49,7 @@ std::uint64_t allocated_bytes() { return allocated; }
 
 signstep_status device_info(std::int32_t device, signstep_device_info* info) {
   if (device >= 2) return fail(SIGNSTEP_INVALID, "device: expected 0 or 1, found " + std::to_string(device));
-  *info = {.name = "Abacus", .compute_capability = 90, .multiprocessors = 4, .memory = 1u << 30, .free_memory = 1u << 29, .precisions = 5};
+  *info = {.name = "Abacus", .compute_capability = 90, .multiprocessors = 4, .memory = 1u << 30, .free_memory = 1u << 29, .precisions = 7};
   return SIGNSTEP_OK;
 }
 
