@@ -32,6 +32,8 @@ class StepCheck {
     if (std::memchr(step_.name, 0, kNameBytes) == nullptr) refuse("name", "at most 63 bytes and a zero", "64 bytes");
     for (const float value : step_.floats)
       if (std::isnan(value)) refuse("floats", "numbers", "NaN");
+    // Those too that this step does not read: an engine may compute with them.
+    for (const Dim value : step_.ints) bounded(value);
     if (step_.op == Op::gemm && !is_epilogue(step_.ints[3])) refuse("epilogue", "0 to 11 or 13 to 15", std::to_string(step_.ints[3]));
     if (step_.op == Op::convolution && (!is_epilogue(step_.ints[2]) || step_.ints[2] >= kNormBackward)) refuse("epilogue", "0 to 11", std::to_string(step_.ints[2]));
     check_operands();
