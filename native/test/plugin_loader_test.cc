@@ -79,8 +79,8 @@ TEST("a plugin that is missing is looked for again") {
 TEST("a plugin that does not fit is refused with what was expected and found") {
   const Installation here;
   for (const char* name : {"deaf", "older", "longer", "newer", "shorter", "misnamed"}) here.fake(name);
-  EXPECT(mentions(here.refusal("deaf"), "expected engine interface 1, found another"));
-  EXPECT(mentions(here.refusal("newer"), "expected engine interface 1, found 2"));
+  EXPECT(mentions(here.refusal("deaf"), "expected engine interface 2, found another"));
+  EXPECT(mentions(here.refusal("newer"), "expected engine interface 2, found 3"));
   EXPECT(mentions(here.refusal("older"), std::string("expected version ") + here.api().version() + ", found 0.0.9"));
   EXPECT(mentions(here.refusal("longer"), "expected version"));
   EXPECT(mentions(here.refusal("shorter"), "found 8"));

@@ -11,6 +11,7 @@
 #include "../core/program/gemm_epilogue.h"
 #include "../core/program/operands.h"
 #include "../core/program/plan_layout.h"
+#include "../core/program/step_shape.h"
 #include "../cuda/kernels/kernels.h"
 #include "harness.h"
 #include "plan_writer.h"
@@ -148,9 +149,9 @@ TEST("random damage under a right checksum is refused or harmless, never read ou
 TEST("another version is refused by name, with the cure") {
   const SmallProgram small;
   auto plan = write_plan(small.program);
-  plan[kVersionAt] = 2;
+  plan[kVersionAt] = 1;
   const std::string why = refusal(plan);
-  EXPECT(mentions(why, "version: expected 1, found 2") && mentions(why, "compile"));
+  EXPECT(mentions(why, "version: expected 2, found 1") && mentions(why, "compile"));
   plan = write_plan(small.program);
   plan[0] = 's';
   EXPECT(mentions(refusal(plan), "SIGNPLAN"));
@@ -343,6 +344,20 @@ TEST("a LayerNorm folded into products is checked: sizes of statistics and dots,
   EXPECT(mentions(after([](Program& p, std::int32_t s) { p.buffers[static_cast<std::size_t>(s + 1)].columns = std::int64_t{1} << 40; }), "buffer"));
   EXPECT(mentions(after([](Program& p, std::int32_t s) { p.buffers[static_cast<std::size_t>(s + 1)].type = ElementType::value; }), "float32"));
   EXPECT(mentions(after([](Program& p, std::int32_t) { p.gradient[7].buffers[2] = kNone; }), "rstd: expected either it or statistics, found neither"));
+}
+
+TEST("a step says in words what it works on, at the batch it runs with") {
+  const auto said = [](Op op, std::initializer_list<Dim> ints) {
+    Step step{};
+    step.op = op;
+    std::copy(ints.begin(), ints.end(), step.ints);
+    return step_shape(step, 4);
+  };
+  EXPECT(said(Op::gemm, {-196, 192, 768}) == "rows 784, n 192, k 768");
+  EXPECT(said(Op::batched_matmul, {5, 6, 7, -1, 3, 1}) == "m 5, n 6, k 7, matrices 4 x 3 x 1");
+  EXPECT(said(Op::elementwise, {0, 3, -1, 8, 2}) == "4 x 8 x 2");
+  EXPECT(said(Op::copy, {2, -3, 5}) == "12 x 5");
+  EXPECT(said(Op::max_pool, {-1, 1, 9, 8, 64}) == "images 4, height 9, width 8, channels 64");
 }
 
 TEST("the numbers of the launchers' enumerations are those that the plan is checked with") {

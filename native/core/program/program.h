@@ -158,7 +158,7 @@ struct Program {
  *       and SHA-256 of the model, for people), zeros up to the data section, data
  * Everything is checked before it is believed: sizes, indices, shapes against buffer sizes.
  */
-inline constexpr std::uint32_t kPlanVersion = 1;
+inline constexpr std::uint32_t kPlanVersion = 2;
 
 // Parses and verifies; throws PlanError, whose message says what was expected and found. `bytes` must outlive the program.
 struct PlanError {

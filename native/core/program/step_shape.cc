@@ -14,7 +14,7 @@ struct Size {
 constexpr Size kGemm[] = {{0, "rows"}, {1, "n"}, {2, "k"}};
 constexpr Size kRows[] = {{0, "rows"}, {1, "columns"}};
 constexpr Size kAttention[] = {{0, "images"}, {1, "heads"}, {2, "length"}, {3, "head size"}};
-constexpr Size kBatchedMatmul[] = {{0, "m"}, {1, "n"}, {2, "k"}, {3, "batch"}, {4, "x"}, {5, "x"}};
+constexpr Size kBatchedMatmul[] = {{0, "m"}, {1, "n"}, {2, "k"}};
 constexpr Size kGather[] = {{0, "outer"}, {1, "axis"}, {2, "inner"}, {3, "count"}};
 constexpr Size kFill[] = {{0, "elements"}};
 constexpr Size kLoss[] = {{0, "classes"}};
@@ -57,6 +57,7 @@ std::string step_shape(const Step& step, std::int64_t batch) {
   const auto size = [&](int at) { return std::to_string(resolve(step.ints[at], batch)); };
   std::string text;
   for (const Size& each : named_sizes(step.op)) text += (text.empty() ? "" : ", ") + std::string(each.name) + " " + size(each.at);
+  if (step.op == Op::batched_matmul) return text + ", matrices " + size(3) + " x " + size(4) + " x " + size(5);
   const int rank = rank_at(step.op);
   if (rank < 0) return text;
   const auto count = static_cast<int>(std::clamp<Dim>(step.ints[rank], 0, 6));

@@ -25,7 +25,7 @@
 extern "C" {
 #endif
 
-#define SIGNSTEP_ENGINE_ABI_VERSION 1u
+#define SIGNSTEP_ENGINE_ABI_VERSION 2u
 
 typedef struct signstep_program signstep_program;
 typedef struct signstep_attack signstep_attack;

@@ -13,7 +13,7 @@ import {
 } from './program.js'
 
 /** The layout of a plan file stands in native/core/program/program.h. */
-const VERSION = 1
+const VERSION = 2
 const HEADER_BYTES = 104
 const BUFFER_BYTES = 40
 const STEP_BYTES = 456
