@@ -4,8 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <string>
 
+#include "../../cuda/kernels/product_faults.h"
 #include "../launch.h"
 #include "convolution_grid.h"
 #include "few_columns.h"
@@ -19,28 +19,9 @@ constexpr std::size_t kShortTap = 32;       // bytes
 
 alignas(64) constexpr std::byte kZeros[kChunk] = {};
 
-[[noreturn]] void refuse(const Convolution& c, const std::string& why) {
-  const Window& w = c.window;
-  const std::string shape = std::to_string(c.images) + " x " + std::to_string(w.height) + " x " + std::to_string(w.width) + " x " +
-                            std::to_string(w.channels) + " (images, height, width, channels), " + std::to_string(w.taps_y) + " x " +
-                            std::to_string(w.taps_x) + " taps to " + std::to_string(c.product.n);
-  throw rt::Failure{rt::Failure::Kind::invalid, "convolution " + shape + ": " + why};
-}
-
 void check(const Convolution& c) {
-  const Gemm& g = c.product;
-  const Window& w = c.window;
-  if (g.precision == Precision::fp16) refuse(c, "the processor computes in bf16 and float32, not in fp16");
-  const bool taps = w.channels >= 1 && w.taps_y >= 1 && w.taps_x >= 1;
-  if (c.images < 0 || g.n < 1 || w.height < 1 || w.width < 1 || !taps || w.rows_y < 0 || w.rows_x < 0)
-    refuse(c, "sizes must be at least 1");
-  if (g.out == nullptr) refuse(c, "no output");
-  if (g.table != nullptr || g.epilogue == Epilogue::step_linf) refuse(c, "a convolution has no table and makes no step");
-  if (is_rich(g) || g.epilogue == Epilogue::norm_backward) refuse(c, "a convolution has no LayerNorm or gate beside it");
-  if (is_store(g.epilogue)) return;
-  const bool relu = g.epilogue == Epilogue::relu || g.epilogue == Epilogue::relu_backward;
-  if (g.scale != nullptr || (g.residual != nullptr && !relu)) refuse(c, "this epilogue has no scale or residual");
-  if (!is_activation(g.epilogue) && g.aux == nullptr) refuse(c, "the derivative needs the pre-activation");
+  if (c.product.precision == Precision::fp16) refuse(c, "the processor computes in bf16 and float32, not in fp16");
+  refuse_faulty(c);
 }
 
 // Position of a row among the windows.

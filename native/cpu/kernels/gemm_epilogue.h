@@ -11,6 +11,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "../../cuda/kernels/product_faults.h"
 #include "gemm_activation.h"
 #include "gemm_kernel.h"
 
@@ -48,12 +49,6 @@ inline void store_lanes(Bf16* to, int count, __m512 v) {
   alignas(32) Bf16 whole[kVector];
   _mm256_store_si256(reinterpret_cast<__m256i*>(whole), bits);
   std::memcpy(to, whole, static_cast<std::size_t>(count) * sizeof(Bf16));
-}
-
-constexpr bool is_store(Epilogue kind) { return kind == Epilogue::store || kind == Epilogue::store_float; }
-constexpr bool is_activation(Epilogue kind) {
-  return kind == Epilogue::gelu_erf || kind == Epilogue::gelu_tanh || kind == Epilogue::quick_gelu || kind == Epilogue::silu ||
-         kind == Epilogue::relu || kind == Epilogue::swiglu;
 }
 
 // Rows row … row + rows - 1 and `columns` columns from `column` on of the result, which are rows `places` of what is stored; tile [rows][64]

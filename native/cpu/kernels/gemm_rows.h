@@ -13,11 +13,6 @@ static_assert(kPanelColumns == kStatisticsColumns);
 template <class T>
 using ValuesOf = std::conditional_t<std::is_same_v<T, float>, cpu::Float32Values, cpu::Bf16Values>;
 
-inline bool is_rich(const Gemm& g) {
-  return g.norm.statistics != nullptr || g.statistics != nullptr || g.dots != nullptr || g.epilogue == Epilogue::swiglu ||
-         g.epilogue == Epilogue::swiglu_backward;
-}
-
 // Of the rows of a block, for all of its panels.
 struct BlockRows {
   cpu::RowMoments moments[kBlockRows];

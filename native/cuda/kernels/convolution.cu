@@ -6,6 +6,7 @@
 #include "convolution_launch.h"
 #include "element.cuh"
 #include "gemm_launch.h"
+#include "product_faults.h"
 
 namespace signstep::kernels {
 
@@ -13,14 +14,6 @@ namespace {
 
 constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max() - 256;
 constexpr std::int32_t kMostOfASide = 1 << 20;  // keeps sums of places within an image in 32 bits
-
-[[noreturn]] void refuse(const Convolution& c, const std::string& why) {
-  const Window& w = c.window;
-  const std::string shape = std::to_string(c.images) + " x " + std::to_string(w.height) + " x " + std::to_string(w.width) + " x " +
-                            std::to_string(w.channels) + " (images, height, width, channels), " + std::to_string(w.taps_y) + " x " +
-                            std::to_string(w.taps_x) + " taps to " + std::to_string(c.product.n);
-  throw rt::Failure{rt::Failure::Kind::invalid, "convolution " + shape + ": " + why};
-}
 
 // The product with what the windows say of it.
 Gemm product_of(const Convolution& c) {
@@ -77,12 +70,7 @@ bool within(std::int32_t first, std::int32_t count, std::int32_t stride, std::in
 void check(const Convolution& c) {
   const Gemm& g = c.product;
   const Window& w = c.window;
-  if (c.images < 0 || g.n < 1 || w.height < 1 || w.width < 1 || w.channels < 1 || w.taps_y < 1 || w.taps_x < 1 || w.rows_y < 0 ||
-      w.rows_x < 0)
-    refuse(c, "sizes must be at least 1");
-  if (g.table != nullptr || g.epilogue == Epilogue::step_linf) refuse(c, "a convolution has no table and makes no step");
-  if (gemm_args(g).epilogue.is_rich() || g.epilogue == Epilogue::norm_backward) refuse(c, "a convolution has no LayerNorm or gate beside it");
-  if (const std::string fault = epilogue_fault(g); !fault.empty()) refuse(c, fault);
+  refuse_faulty(c);
   if (c.images == 0 || w.rows_y == 0 || w.rows_x == 0) return;
   if (!within(c.grid.first_y, w.rows_y, c.grid.stride_y, c.grid.height) || !within(c.grid.first_x, w.rows_x, c.grid.stride_x, c.grid.width))
     refuse(c, "its results lie outside of the grid");

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "gemm_launch.h"
+#include "product_faults.h"
 
 namespace signstep::kernels {
 
@@ -14,13 +15,7 @@ constexpr std::uint32_t kHasWgmma = 90;  // sm_90a code runs on 9.0 only
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-std::string said(const GemmShape& s) {
-  return std::to_string(s.rows) + " x " + std::to_string(s.n) + " x " + std::to_string(s.k) + " (rows, n, k)";
-}
-
-[[noreturn]] void refuse(const GemmShape& shape, const std::string& why) {
-  throw rt::Failure{rt::Failure::Kind::invalid, "gemm " + said(shape) + ": " + why};
-}
+[[noreturn]] void refuse(const GemmShape& s, const std::string& why) { refuse_gemm(s.rows, s.n, s.k, why); }
 
 // What a tile costs, in cycles, roughly: so many for 64 columns of K, so many to write its results.
 struct Candidate {
@@ -87,13 +82,6 @@ bool on_16_bytes(std::initializer_list<const void*> pointers) {
   return std::all_of(pointers.begin(), pointers.end(), [](const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; });
 }
 
-bool is_activation(Epilogue kind) {
-  return kind == Epilogue::gelu_erf || kind == Epilogue::gelu_tanh || kind == Epilogue::quick_gelu || kind == Epilogue::silu ||
-         kind == Epilogue::relu || kind == Epilogue::swiglu;
-}
-bool is_store(Epilogue kind) { return kind == Epilogue::store || kind == Epilogue::store_float; }
-bool is_relu(Epilogue kind) { return kind == Epilogue::relu || kind == Epilogue::relu_backward; }
-
 bool is_quantised(const Gemm& g) { return g.a_scale != nullptr || g.b_scale != nullptr; }
 std::size_t operand_bytes(const Gemm& g) { return is_quantised(g) ? 1 : bytes_of(g.precision); }
 
@@ -103,23 +91,9 @@ std::int64_t stored_rows(const RowMap& map, std::int64_t rows) {
   return last / map.group * map.stride + map.offset + last % map.group + 1;
 }
 
-// What a folded LayerNorm asks for.
-void check_rows(const Gemm& g, const GemmShape& shape) {
-  const bool backward = g.epilogue == Epilogue::norm_backward, derives = !is_store(g.epilogue) && !is_activation(g.epilogue) && !backward;
-  if (g.norm.statistics != nullptr && (g.a_map.group != 0 || g.out_map.group != 0)) refuse(shape, "a folded LayerNorm has no row maps");
-  if (g.norm.statistics != nullptr && derives) refuse(shape, "a derivative is of no normalised rows");
-  if (g.norm.statistics == nullptr && g.norm.column_sums != nullptr) refuse(shape, "column sums without statistics");
-  if (g.statistics != nullptr && g.epilogue != Epilogue::store) refuse(shape, "only store leaves statistics");
-  if (g.dots != nullptr && !derives && !backward) refuse(shape, "only derivatives leave dots");
-  if (backward && (g.norm.statistics == nullptr || g.aux == nullptr || g.dots == nullptr || g.dot_parts < 1))
-    refuse(shape, "norm_backward lacks an array");
-  if (backward && (g.bias != nullptr || g.scale != nullptr || g.table != nullptr || g.norm.column_sums != nullptr))
-    refuse(shape, "norm_backward adds nothing but a residual");
-}
-
 void check(const Gemm& g, const GemmShape& shape) {
   constexpr std::int64_t kMost = std::int64_t{1} << 31;
-  if (g.rows < 0 || g.n < 1 || g.k < 1) refuse(shape, "n and k must be at least 1");
+  refuse_faulty(g);
   if (stored_rows(g.a_map, g.rows) >= kMost - 256 || stored_rows(g.out_map, g.rows) >= kMost - 256) refuse(shape, "more than 2^31 rows");
   if (shape.quantised) {
     if (g.a_scale == nullptr || g.b_scale == nullptr) refuse(shape, "operands in e4m3 have a scale each");
@@ -130,23 +104,12 @@ void check(const Gemm& g, const GemmShape& shape) {
   // Loads count in chunks of 16 bytes where aligned, else in elements.
   const std::int64_t unit = shape.aligned ? 16 / static_cast<std::int64_t>(operand_bytes(g)) : 1;
   if (std::max(stored_rows(g.a_map, g.rows), std::int64_t{g.n}) * g.k / unit >= kMost * 2) refuse(shape, "an operand has too many elements");
-  if (g.epilogue == Epilogue::step_linf) {
-    if (g.live.rows_per_image <= 0) refuse(shape, "step_linf needs live.rows_per_image");
-    if (g.out_map.group != 0) refuse(shape, "step_linf has no row map");
-    const PatchStep& s = g.step;
-    if (s.x == nullptr || s.x0 == nullptr || s.operand == nullptr || s.alpha == nullptr || s.eps == nullptr || s.nan_count == nullptr ||
-        s.nonzero == nullptr)
-      refuse(shape, "step_linf lacks an array");
-    return;
-  }
-  if (const std::string fault = epilogue_fault(g); !fault.empty()) refuse(shape, fault);
-  check_rows(g, shape);
 }
 
 GemmShape shape_of(const Gemm& g) {
   const bool aligned = on_16_bytes({g.a, g.b}) && static_cast<std::size_t>(g.k) * operand_bytes(g) % 16 == 0;
   return {g.precision, g.rows, g.n, g.k, aligned, g.a_map.group == 0, has_whole_runs(g), g.epilogue == Epilogue::step_linf,
-          gemm_args(g).epilogue.is_rich(), is_quantised(g)};
+          is_rich(g), is_quantised(g)};
 }
 
 void require_wgmma(const GemmShape& shape, const GemmDevice& device) {
@@ -156,16 +119,6 @@ void require_wgmma(const GemmShape& shape, const GemmDevice& device) {
 }
 
 }  // namespace
-
-std::string epilogue_fault(const Gemm& g) {
-  if (g.out == nullptr) return "no output";
-  if (g.table != nullptr && g.out_map.group == 0) return "a table needs the group of the output's row map";
-  if (is_store(g.epilogue) || g.epilogue == Epilogue::norm_backward) return "";
-  if (g.table != nullptr || g.scale != nullptr) return "this epilogue has no scale or table";
-  if (g.residual != nullptr && !is_relu(g.epilogue)) return "this epilogue has no residual";
-  if (g.epilogue == Epilogue::swiglu && g.n % 2 != 0) return "swiglu takes pairs of columns";
-  return !is_activation(g.epilogue) && g.aux == nullptr ? "the derivative needs the pre-activation" : "";
-}
 
 bool has_whole_runs(const Gemm& g) {
   return g.n % 8 == 0 && on_16_bytes({g.out, g.bias, g.scale, g.table, g.residual, g.aux, g.b_scale, g.norm.column_sums, g.step.x, g.step.x0,

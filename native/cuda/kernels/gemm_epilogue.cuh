@@ -330,7 +330,7 @@ __device__ __forceinline__ void write_tile(const EpilogueArgs& e, Shared<float> 
       if constexpr (Traits::kRich) {
         if (e.norm_statistics != nullptr) {
           const RowFactors of_row = warp_rows.of(slab / tile.across, within);
-          if (Traits::kRich && e.kind == Epilogue::norm_backward)
+          if (e.kind == Epilogue::norm_backward)
             norm_backward_run<T>(of_row, extra.take_second(e, row, column, count, pass), v);
           else if (count > 0)
             normalise_run<Traits>(e, column, count, of_row, v);

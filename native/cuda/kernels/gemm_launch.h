@@ -1,15 +1,12 @@
 // The doors between gemm.cu, which decides, and the files that hold one family of kernels each: a file compiles in seconds.
 #pragma once
 
-#include <string>
-
 #include "gemm_args.cuh"
 #include "gemm_dispatch.h"
 
 namespace signstep::kernels {
 
-// What gemm() and convolution() have in common. Which arrays an epilogue needs and which it has no place for: says what is wrong, or "".
-std::string epilogue_fault(const Gemm& gemm);
+// What gemm() and convolution() have in common.
 // n is a multiple of 8 and all the epilogue's arrays begin on 16 bytes.
 bool has_whole_runs(const Gemm& gemm);
 GemmArgs gemm_args(const Gemm& gemm);

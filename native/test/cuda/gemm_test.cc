@@ -6,12 +6,19 @@
 #include <functional>
 #include <memory>
 
+#include "../epilogue_oracle.h"
 #include "device_case.h"
 #if defined(SIGNSTEP_SIM)
 #include "../../sim/statistics.h"
 #endif
 
 using namespace device_case;
+using epilogue_oracle::activation;
+using epilogue_oracle::is_forward;
+using epilogue_oracle::is_store;
+using epilogue_oracle::kActivations;
+using epilogue_oracle::kDerivatives;
+using epilogue_oracle::slope;
 using signstep::kernels::choose_gemm;
 using signstep::kernels::Epilogue;
 using signstep::kernels::Gemm;
@@ -28,40 +35,6 @@ constexpr Precision kPrecisions[] = {Precision::bf16, Precision::fp16, Precision
 constexpr Precision k16Bit[] = {Precision::bf16, Precision::fp16};
 
 std::size_t size(std::int64_t n) { return static_cast<std::size_t>(n); }
-
-double normal_cdf(double x) { return 0.5 * std::erfc(-x / std::sqrt(2.0)); }
-double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
-double tanh_argument(double x) { return 2 * std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x); }
-double tanh_slope(double x) { return 2 * std::sqrt(2 / std::acos(-1.0)) * (1 + 3 * 0.044715 * x * x); }
-
-double activation(Epilogue kind, double x) {
-  switch (kind) {
-    case Epilogue::gelu_erf: return x * normal_cdf(x);
-    case Epilogue::gelu_tanh: return x * sigmoid(tanh_argument(x));
-    case Epilogue::quick_gelu: return x * sigmoid(1.702 * x);
-    case Epilogue::silu: return x * sigmoid(x);
-    case Epilogue::relu: return x > 0 ? x : 0;
-    default: return x;
-  }
-}
-
-double slope(Epilogue kind, double x) {
-  const auto gated = [&](double s, double inner) { return s + x * s * (1 - s) * inner; };
-  switch (kind) {
-    case Epilogue::gelu_erf_backward: return normal_cdf(x) + x * std::exp(-x * x / 2) / std::sqrt(2 * std::acos(-1.0));
-    case Epilogue::gelu_tanh_backward: return gated(sigmoid(tanh_argument(x)), tanh_slope(x));
-    case Epilogue::quick_gelu_backward: return gated(sigmoid(1.702 * x), 1.702);
-    case Epilogue::silu_backward: return gated(sigmoid(x), 1);
-    case Epilogue::relu_backward: return x > 0 ? 1 : 0;
-    default: return 1;
-  }
-}
-
-bool is_forward(Epilogue kind) {
-  return kind == Epilogue::gelu_erf || kind == Epilogue::gelu_tanh || kind == Epilogue::quick_gelu || kind == Epilogue::silu ||
-         kind == Epilogue::relu;
-}
-bool is_store(Epilogue kind) { return kind == Epilogue::store || kind == Epilogue::store_float; }
 
 std::int64_t mapped(const RowMap& map, std::int64_t row) {
   return map.group == 0 ? row : row / map.group * map.stride + map.offset + row % map.group;
@@ -233,10 +206,6 @@ void check(const Problem& p, std::mt19937& random, int schedules = 4) {
       },
       schedules);
 }
-
-constexpr Epilogue kActivations[] = {Epilogue::gelu_erf, Epilogue::gelu_tanh, Epilogue::quick_gelu, Epilogue::silu, Epilogue::relu};
-constexpr Epilogue kDerivatives[] = {Epilogue::gelu_erf_backward, Epilogue::gelu_tanh_backward, Epilogue::quick_gelu_backward,
-                                     Epilogue::silu_backward, Epilogue::relu_backward};
 
 // ---- the step ----------------------------------------------------------------------------------------------------------------------------
 
