@@ -3,6 +3,7 @@ import { exportModel, Graph, GraphBuilder, N, type Value } from '#signstep/graph
 import { writeModel } from '#signstep/onnx/index.js'
 import { float32Tensor } from '#signstep/tensor/index.js'
 import { scratch } from './cli.js'
+import { randomNumbers } from './random.js'
 
 /** Writes a model of one's own making to a file: images [N,…shape] → logits. */
 export async function modelFile(
@@ -28,4 +29,17 @@ export function linearModel(
     const flat = b.reshape(images, [N, shape[0] * shape[1] * shape[2]])
     return b.matMul(flat, b.parameter(float32Tensor([weights.length, weights[0].length], weights.flat()), 'weight'))
   })
+}
+
+/** A linear model with random weights, of images [3, 8, 8] in 10 classes, and as many random images as asked for. */
+export async function randomLinearModel(seed: number, count: number): Promise<{ file: string; images: Float32Array }> {
+  const next = randomNumbers(seed)
+  const numbers = (length: number): Float32Array => Float32Array.from({ length }, () => next())
+  const [pixels, classes] = [3 * 8 * 8, 10]
+  const images = numbers(count * pixels)
+  const weights = numbers(pixels * classes).map((x) => x - 0.5)
+  const file = await modelFile([3, 8, 8], (b, x) =>
+    b.matMul(b.reshape(x, [N, pixels]), b.parameter(float32Tensor([pixels, classes], weights), 'weight')),
+  )
+  return { file, images }
 }

@@ -97,10 +97,10 @@ Napi::Value AttackObject::Steps(const Napi::CallbackInfo& info) {
         whole.alpha = alpha.data();
         whole.eps = eps.empty() ? nullptr : eps.data();
         std::vector<std::uint32_t> counts(steps);
-        signstep_step_results results = {.loss = loss->data(),
-                                         .predictions = predictions->data(),
-                                         .nan_gradients = nan->data(),
-                                         .zero_gradients = zero->data(),
+        signstep_step_results results = {.loss = loss->zeros(),
+                                         .predictions = predictions->zeros(),
+                                         .nan_gradients = nan->zeros(),
+                                         .zero_gradients = zero->zeros(),
                                          .left = counts.data()};
         const signstep_engine& engine = state->program->engine;
         const Outcome outcome = Outcome::Of(engine, engine.attack_steps(attack, &whole, steps, &results, cancel));
@@ -163,8 +163,10 @@ Napi::Value AttackObject::Score(const Napi::CallbackInfo& info) {
 // The positions that an argument names, each below `count`.
 static std::vector<std::int32_t> Positions(const Napi::Value& value, const char* name, std::uint32_t count) {
   const auto found = Ints(value, name);
+  if (found.size() > count)
+    throw Napi::TypeError::New(value.Env(), std::string(name) + ": expected at most " + std::to_string(count) + ", found " + std::to_string(found.size()));
   for (std::size_t i = 0; i < found.size(); ++i)
-    if (found[i] < 0 || static_cast<std::uint32_t>(found[i]) >= count || found.size() > count)
+    if (found[i] < 0 || static_cast<std::uint32_t>(found[i]) >= count)
       throw Napi::TypeError::New(value.Env(), std::string(name) + ": expected positions below " + std::to_string(count) + ", found " +
                                                   std::to_string(found[i]) + " at " + std::to_string(i));
   return {found.begin(), found.end()};

@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -22,9 +23,14 @@ class OutputArray {
 
   struct Copy {
     Copy(Element* target, std::size_t size) : to(target), length(size) {}
-    // On the job's thread: work that only waits holds no memory yet. Zeros, because not all of it need be filled.
+    // On the job's thread: work that only waits holds no memory yet.
     Element* data() {
-      elements = std::make_unique<Element[]>(length);
+      elements = std::make_unique_for_overwrite<Element[]>(length);
+      return elements.get();
+    }
+    // For work that need not fill all of it.
+    Element* zeros() {
+      std::fill_n(data(), length, Element{});
       return elements.get();
     }
     void give() const {

@@ -1,24 +1,14 @@
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { N } from '#signstep/graph/index.js'
 import { type AttackOptions, loadModel, type Model, miFgsm, pgd } from '#signstep/index.js'
 import { loadNative, type NativeEngine } from '#signstep/native/index.js'
-import { float32Tensor } from '#signstep/tensor/index.js'
-import { modelFile } from '../../support/linear-model.js'
-import { randomNumbers } from '../../support/random.js'
+import { randomLinearModel } from '../../support/linear-model.js'
 
-const [SHAPE, PIXELS, CLASSES, COUNT] = [[3, 8, 8] as const, 192, 10, 13]
-const next = randomNumbers(31)
-const numbers = (count: number): Float32Array => Float32Array.from({ length: count }, () => next())
-const images = numbers(COUNT * PIXELS)
-let [file, labels]: [string, Int32Array] = ['', new Int32Array(0)]
+const COUNT = 13
+const { file, images } = await randomLinearModel(31, COUNT)
+let labels: Int32Array
 let engine: NativeEngine
 
 beforeAll(async () => {
-  const weight = float32Tensor(
-    [PIXELS, CLASSES],
-    numbers(PIXELS * CLASSES).map((x) => x - 0.5),
-  )
-  file = await modelFile(SHAPE, (b, x) => b.matMul(b.reshape(x, [N, PIXELS]), b.parameter(weight, 'w')))
   engine = await loadNative().openEngine('sim')
   await using model = await sim(8)
   labels = await model.predict(images)

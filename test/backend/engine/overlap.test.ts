@@ -2,26 +2,16 @@ import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { AttackState, Program } from '#signstep/backend/index.js'
 import type { Dataset } from '#signstep/data/index.js'
 import { evaluate } from '#signstep/evaluate/index.js'
-import { N } from '#signstep/graph/index.js'
 import { loadModel, type Model, parseAttack, pgd } from '#signstep/index.js'
 import { loadNative, type NativeEngine } from '#signstep/native/index.js'
-import { float32Tensor } from '#signstep/tensor/index.js'
-import { modelFile } from '../../support/linear-model.js'
-import { randomNumbers } from '../../support/random.js'
+import { randomLinearModel } from '../../support/linear-model.js'
 
-const [SHAPE, PIXELS, CLASSES, BATCH, COUNT] = [[3, 8, 8] as const, 192, 10, 4, 11]
-const next = randomNumbers(21)
-const numbers = (count: number): Float32Array => Float32Array.from({ length: count }, () => next())
-const images = numbers(COUNT * PIXELS)
-let [file, labels]: [string, Int32Array] = ['', new Int32Array(0)]
+const [SHAPE, PIXELS, BATCH, COUNT] = [[3, 8, 8] as const, 192, 4, 11]
+const { file, images } = await randomLinearModel(21, COUNT)
+let labels: Int32Array
 let engine: NativeEngine
 
 beforeAll(async () => {
-  const weight = float32Tensor(
-    [PIXELS, CLASSES],
-    numbers(PIXELS * CLASSES).map((x) => x - 0.5),
-  )
-  file = await modelFile(SHAPE, (b, x) => b.matMul(b.reshape(x, [N, PIXELS]), b.parameter(weight, 'w')))
   engine = await loadNative().openEngine('sim')
   await using model = await sim()
   labels = await model.predict(images)

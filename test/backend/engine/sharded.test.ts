@@ -1,28 +1,14 @@
-import { beforeAll, describe, expect, it } from 'vitest'
-import { N } from '#signstep/graph/index.js'
+import { describe, expect, it } from 'vitest'
 import { pgd, rsFgsm } from '#signstep/index.js'
 import { loadModel, type Model } from '#signstep/model/index.js'
-import { float32Tensor } from '#signstep/tensor/index.js'
-import { modelFile } from '../../support/linear-model.js'
-import { randomNumbers } from '../../support/random.js'
+import { randomLinearModel } from '../../support/linear-model.js'
 
 // Read when the plugin is first opened: files of tests run in processes of their own.
 process.env.SIGNSTEP_SIM_DEVICES = '3'
 
-const [SHAPE, PIXELS, CLASSES, COUNT] = [[3, 8, 8] as const, 192, 10, 7]
-const next = randomNumbers(8)
-const numbers = (count: number): Float32Array => Float32Array.from({ length: count }, () => next())
-const images = numbers(COUNT * PIXELS)
+const [PIXELS, CLASSES, COUNT] = [192, 10, 7]
+const { file, images } = await randomLinearModel(8, COUNT)
 const labels = Int32Array.from({ length: COUNT }, (_, i) => i % CLASSES)
-let file: string
-
-beforeAll(async () => {
-  const weight = float32Tensor(
-    [PIXELS, CLASSES],
-    numbers(PIXELS * CLASSES).map((x) => x - 0.5),
-  )
-  file = await modelFile(SHAPE, (b, x) => b.matMul(b.reshape(x, [N, PIXELS]), b.parameter(weight, 'w')))
-})
 
 const onDevice = (device: 'sim' | 'sim:1', batch: number): Promise<Model> =>
   loadModel(file, { device, batch, precision: 'bf16' })
