@@ -67,7 +67,7 @@ describe('a plan that is not what was written', () => {
     await refused(plan.subarray(0, 50), /truncated/)
     await refused(new Uint8Array(0), /plan|pointer/)
     await refused(changed(0), /SIGNPLAN/)
-    await refused(changed(8), /version: expected 1, found 0/)
+    await refused(changed(8), /version: expected 2, found 3/)
     for (const at of [70, 5000, plan.length - 5]) await refused(changed(at), /CRC-32/)
     expect(engine.allocatedBytes()).toBe(0)
   })
